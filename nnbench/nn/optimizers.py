@@ -1,0 +1,316 @@
+"""Optimizers: from gradients to a step, in place, on the flat parameters of a whole stack.
+
+`params` and `grads` are (replicas, num_params). Every hyperparameter is a number, or (replicas, 1) to give each replica
+its own. `step(grads, factor)` changes `params` in place; `factor` is the schedule's multiple of the learning rate.
+State arrays have the shape of `params` and start at zero; nothing of that size is allocated in a step.
+
+To add one: a class derived from `Optimizer` that names its state arrays, and a file in `conf/optimizer/`. Defaults are
+the paper's where it gives them; for plain gradient descent and momentum, which have no such paper, the learning rate is
+0.01, "typically works" in Bengio, 2012, arXiv:1206.5533, section 3.1.1.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hyperparameter: TypeAlias = float | NDArray
+
+
+class Optimizer:
+    """What all optimizers share: parameters, learning rate, state by name, one scratch array."""
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: NDArray, *, learning_rate: Hyperparameter):
+        self.params = params  # (replicas, num_params)
+        self.learning_rate = _positive("learning_rate", learning_rate)
+        self.num_steps = 0
+        self.scratch = np.empty_like(params)
+        for name in self.state_names:
+            setattr(self, name, np.zeros_like(params))
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        raise TypeError(f"{type(self).__name__} has no update rule; define step()")
+
+    def take(self, replicas: NDArray, params: NDArray) -> None:
+        """Go on with the given replicas alone, (kept,) indices, whose parameters are now `params`."""
+        num_replicas = len(self.params)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and value.ndim == 2 and len(value) == num_replicas:
+                setattr(self, name, value[replicas])
+        self.params = params
+
+    def state(self) -> dict[str, NDArray]:
+        """Return what a continued training needs, by name."""
+        return {"num_steps": np.array(self.num_steps)} | {name: getattr(self, name) for name in self.state_names}
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        """Go on from what `state` returned."""
+        self.num_steps = int(state["num_steps"])
+        for name in self.state_names:
+            np.copyto(getattr(self, name), state[name])
+
+    def cast(self, coefficient: Hyperparameter) -> NDArray:
+        """Return a coefficient in the dtype of the parameters, computed in float64 so that a stack changes no bits."""
+        return np.asarray(coefficient, dtype=self.params.dtype)
+
+
+class GD(Optimizer):
+    """Straight down the gradient; with mini-batches this is stochastic gradient descent.
+
+        theta <- theta - eta g
+
+    Cauchy, 1847; Robbins & Monro, 1951. Learning rate: Bengio, 2012 (PyTorch's default is 0.001).
+    """
+
+    def __init__(self, params: NDArray, *, learning_rate: Hyperparameter = 0.01):
+        super().__init__(params, learning_rate=learning_rate)
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+        update = np.multiply(grads, self.cast(self.learning_rate * factor), out=self.scratch)
+        self.params -= update
+
+
+class Momentum(Optimizer):
+    """A heavy ball: the velocity remembers past gradients, so steady directions speed up and zigzags cancel.
+
+        v <- mu v + g
+        theta <- theta - eta v
+
+    Polyak, 1964; momentum 0.9 as in Sutskever et al., 2013. Sutskever writes v <- mu v - eta g, the same as long as eta
+    stays; this form is PyTorch's (whose default momentum is 0, learning rate 0.001).
+    """
+
+    state_names = ("velocity",)
+    velocity: NDArray
+
+    def __init__(self, params: NDArray, *, learning_rate: Hyperparameter = 0.01, momentum: Hyperparameter = 0.9):
+        super().__init__(params, learning_rate=learning_rate)
+        self.momentum = _fraction("momentum", momentum)  # mu
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+        self.velocity *= self.cast(self.momentum)
+        self.velocity += grads
+        update = np.multiply(self.velocity, self.cast(self.learning_rate * factor), out=self.scratch)
+        self.params -= update
+
+
+class Nesterov(Optimizer):
+    """Momentum that looks ahead: the gradient is taken where the velocity is about to lead.
+
+        v <- mu v + g
+        theta <- theta - eta (g + mu v)
+
+    Nesterov, 1983; in the form of Sutskever et al., 2013, equations 3 and 4, with theta standing for the point looked
+    at (as in Bengio, Boulanger-Lewandowski & Pascanu, 2013, arXiv:1212.0901, equation 7, and in PyTorch).
+    """
+
+    state_names = ("velocity",)
+    velocity: NDArray
+
+    def __init__(self, params: NDArray, *, learning_rate: Hyperparameter = 0.01, momentum: Hyperparameter = 0.9):
+        super().__init__(params, learning_rate=learning_rate)
+        self.momentum = _fraction("momentum", momentum)  # mu
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+        self.velocity *= self.cast(self.momentum)
+        self.velocity += grads
+        update = np.multiply(self.velocity, self.cast(self.momentum), out=self.scratch)
+        update += grads
+        update *= self.cast(self.learning_rate * factor)
+        self.params -= update
+
+
+class Adagrad(Optimizer):
+    """Each parameter has its own step, which shrinks with all the gradient it has seen: rare features keep large steps.
+
+        G <- G + g^2
+        theta <- theta - eta g / (sqrt(G) + eps)
+
+    Duchi, Hazan & Singer, 2011, JMLR 12, figure 1, with delta = eps. The paper leaves eta open; 0.01 and eps 1e-10 are
+    PyTorch's.
+    """
+
+    state_names = ("sum_of_squares",)
+    sum_of_squares: NDArray
+
+    def __init__(self, params: NDArray, *, learning_rate: Hyperparameter = 0.01, epsilon: Hyperparameter = 1e-10):
+        super().__init__(params, learning_rate=learning_rate)
+        self.epsilon = _positive("epsilon", epsilon)
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+        square = np.multiply(grads, grads, out=self.scratch)
+        self.sum_of_squares += square  # G
+
+        root = np.sqrt(self.sum_of_squares, out=self.scratch)
+        root += self.cast(self.epsilon)
+        update = np.divide(grads, root, out=self.scratch)
+        update *= self.cast(self.learning_rate * factor)
+        self.params -= update
+
+
+class RMSprop(Optimizer):
+    """Each step is scaled by the recent size of the parameter's gradient, so that old gradients are forgotten.
+
+        v <- rho v + (1 - rho) g^2
+        theta <- theta - eta g / (sqrt(v) + eps)
+
+    Tieleman & Hinton, 2012, Coursera lecture 6.5: rho 0.9, eta 0.001. PyTorch's defaults are rho 0.99 and eta 0.01.
+    """
+
+    state_names = ("mean_square",)
+    mean_square: NDArray
+
+    def __init__(
+        self,
+        params: NDArray,
+        *,
+        learning_rate: Hyperparameter = 0.001,
+        decay: Hyperparameter = 0.9,
+        epsilon: Hyperparameter = 1e-8,
+    ):
+        super().__init__(params, learning_rate=learning_rate)
+        self.decay = _fraction("decay", decay)  # rho
+        self.epsilon = _positive("epsilon", epsilon)
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+        change = np.multiply(grads, grads, out=self.scratch)
+        change -= self.mean_square
+        change *= self.cast(1 - self.decay)
+        self.mean_square += change  # v
+
+        # epsilon outside the root, as in PyTorch; the lecture has none
+        root = np.sqrt(self.mean_square, out=self.scratch)
+        root += self.cast(self.epsilon)
+        update = np.divide(grads, root, out=self.scratch)
+        update *= self.cast(self.learning_rate * factor)
+        self.params -= update
+
+
+class Adam(Optimizer):
+    """Momentum, with each parameter's step scaled by its recent gradient size.
+
+        m <- b1 m + (1 - b1) g        mhat = m / (1 - b1^t)
+        v <- b2 v + (1 - b2) g^2      vhat = v / (1 - b2^t)
+        theta <- theta - eta mhat / (sqrt(vhat) + eps)
+
+    Kingma & Ba, 2015, Algorithm 1, arXiv:1412.6980; defaults are theirs. t counts all steps since the start of
+    training.
+    """
+
+    state_names = ("mean", "mean_square")
+    mean: NDArray
+    mean_square: NDArray
+
+    def __init__(
+        self,
+        params: NDArray,
+        *,
+        learning_rate: Hyperparameter = 0.001,
+        beta1: Hyperparameter = 0.9,
+        beta2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
+    ):
+        super().__init__(params, learning_rate=learning_rate)
+        self.beta1 = _fraction("beta1", beta1)
+        self.beta2 = _fraction("beta2", beta2)
+        self.epsilon = _positive("epsilon", epsilon)
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+
+        # Both averages as m + (1 - b) (g - m), which needs one buffer, not two.
+        change = np.subtract(grads, self.mean, out=self.scratch)
+        change *= self.cast(1 - self.beta1)
+        self.mean += change  # m
+        change = np.multiply(grads, grads, out=self.scratch)
+        change -= self.mean_square
+        change *= self.cast(1 - self.beta2)
+        self.mean_square += change  # v
+
+        # The corrections of m and v move into the step and epsilon: section 2 of the paper, last paragraph.
+        correction = np.sqrt(1 - self.beta2**self.num_steps)
+        root = np.sqrt(self.mean_square, out=self.scratch)
+        root += self.cast(self.epsilon * correction)
+        update = np.divide(self.mean, root, out=self.scratch)
+        update *= self.cast(self.learning_rate * factor * correction / (1 - self.beta1**self.num_steps))
+        self.params -= update
+
+
+class Rprop(Optimizer):
+    """Only the sign of the gradient counts: steps grow while it stays and shrink when it turns.
+
+        s = g g_previous
+        d <- min(1.2 d, 50) where s > 0;    d <- max(0.5 d, 1e-6), g <- 0 where s < 0
+        theta <- theta - sign(g) d
+
+    Riedmiller & Braun, 1993, ICNN, without weight backtracking (iRprop-, Igel & Huesken, 2003, as in PyTorch); the
+    first step is the paper's 0.1 (PyTorch's is 0.01). Made for full batches: the sign of a mini-batch gradient turns by
+    chance. `learning_rate` is the first d; a schedule does not change the steps.
+    """
+
+    state_names = ("step_sizes", "previous_grads")
+    step_sizes: NDArray
+    previous_grads: NDArray
+
+    def __init__(
+        self,
+        params: NDArray,
+        *,
+        learning_rate: Hyperparameter = 0.1,
+        increase: Hyperparameter = 1.2,
+        decrease: Hyperparameter = 0.5,
+        smallest_step: Hyperparameter = 1e-6,
+        largest_step: Hyperparameter = 50.0,
+    ):
+        super().__init__(params, learning_rate=learning_rate)
+        self.increase = _number("increase", increase, "above 1", lambda value: value > 1)
+        self.decrease = _number("decrease", decrease, "above 0 and below 1", lambda value: (value > 0) & (value < 1))
+        self.smallest_step = _positive("smallest_step", smallest_step)
+        self.largest_step = _positive("largest_step", largest_step)
+        self.step_sizes += self.cast(self.learning_rate)
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.num_steps += 1
+        agreement = np.multiply(grads, self.previous_grads, out=self.scratch)  # s
+        turned = agreement < 0
+        np.multiply(self.step_sizes, self.cast(self.increase), out=self.step_sizes, where=agreement > 0)
+        np.multiply(self.step_sizes, self.cast(self.decrease), out=self.step_sizes, where=turned)
+        np.clip(self.step_sizes, self.cast(self.smallest_step), self.cast(self.largest_step), out=self.step_sizes)
+
+        np.copyto(self.previous_grads, grads)
+        self.previous_grads[turned] = 0
+        update = np.sign(self.previous_grads, out=self.scratch)
+        update *= self.step_sizes
+        self.params -= update
+
+
+def _positive(name: str, value: Hyperparameter) -> NDArray:
+    return _number(name, value, "above 0", lambda number: number > 0)
+
+
+def _fraction(name: str, value: Hyperparameter) -> NDArray:
+    return _number(name, value, "at least 0 and below 1", lambda number: (number >= 0) & (number < 1))
+
+
+def _number(name: str, value: Hyperparameter, wanted: str, holds: Callable[[NDArray], NDArray]) -> NDArray:
+    """Return the value in float64, (1, 1) or (replicas, 1), if it is finite and `holds`; else say what is `wanted`."""
+    number = np.asarray(value, dtype=np.float64)
+    if not np.all(np.isfinite(number) & holds(number)):
+        raise ValueError(f"{name} is {value}; it must be a finite number {wanted}")
+    return number.reshape(-1, 1)

@@ -1,0 +1,309 @@
+"""Training of a stack: epochs of mini-batches, evaluation between them, and a state that can be saved and continued.
+
+Each replica shuffles the training split with its own generator, so its batches depend on its own seed alone. The clock
+runs during the steps only; evaluation stands outside it. A replica whose loss is no longer finite has diverged: it
+leaves the stack with the parameters it had at that step, and the others go on as if it had never been there.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from numbers import Integral
+from pathlib import Path
+from time import perf_counter
+from typing import Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbench.nn.mlp import MLP
+from nnbench.nn.optimizers import Optimizer
+from nnbench.nn.schedules import Constant, Schedule
+
+Selection: TypeAlias = Literal["best", "last"]
+
+
+class Samples(Protocol):
+    """Inputs (samples, features) with their labels (samples,)."""
+
+    @property
+    def inputs(self) -> NDArray:
+        """Return the inputs, (samples, features)."""
+
+    @property
+    def labels(self) -> NDArray:
+        """Return the labels, (samples,), integers from 0."""
+
+
+class Training:
+    """A stack on its way: model, optimizer, random streams, history and the parameters selected so far.
+
+    `rngs` shuffle the training split, one for each replica. `num_epochs` is the whole plan (schedules need it),
+    whichever part of it a call of `run` does. `batch_size="full"` takes the whole training split, in its own order.
+    `weight_decay` is the factor of the L2 penalty, weight_decay / 2 |weights|^2; `clip_norm` bounds the norm of each
+    replica's gradient (Pascanu, Mikolov & Bengio, 2013, arXiv:1211.5063, algorithm 1). `selection="best"` keeps the
+    parameters of the epoch with the highest validation accuracy (of equals, the lowest validation loss; of those, the
+    first); "last" those of the last epoch.
+
+    `history` maps a metric to its values, (epochs, replicas), not a number from the epoch in which a replica diverged.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        optimizer: Optimizer,
+        rngs: Sequence[np.random.Generator],
+        *,
+        num_epochs: int,
+        batch_size: int | Literal["full"] = 32,
+        schedule: Schedule | None = None,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+        selection: Selection = "best",
+    ):
+        if len(rngs) != model.num_replicas:
+            raise ValueError(f"there are {len(rngs)} generators for {model.num_replicas} replicas; give one for each")
+        if batch_size != "full" and not (isinstance(batch_size, Integral) and batch_size >= 1):
+            raise ValueError(f"batch_size is {batch_size!r}; it must be an integer of at least 1, or 'full'")
+        if not 0 <= weight_decay < inf:
+            raise ValueError(f"weight_decay is {weight_decay}; it must be a finite number of at least 0")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"clip_norm is {clip_norm}; it must be above 0, or None")
+        if selection not in get_args(Selection):
+            raise ValueError(f"selection is {selection!r}; it must be best or last")
+        self.model = model
+        self.optimizer = optimizer
+        self.rngs = list(rngs)
+        self.num_epochs = num_epochs
+        self.batch_size = batch_size
+        self.schedule = schedule or Constant()
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.selection = selection
+
+        num_replicas = model.num_replicas
+        self.epoch = 0  # epochs done
+        self.train_seconds = 0.0
+        self.history: dict[str, NDArray] = {}
+        self.active = np.arange(num_replicas)  # replicas still in the stack: the place of each row of the model
+        self.selected_params = model.params.copy()  # (replicas, num_params)
+        self.selected_epoch = np.zeros(num_replicas, dtype=np.int64)
+        self.best_accuracy = np.full(num_replicas, -np.inf)
+        self.best_loss = np.full(num_replicas, np.inf)
+        self.diverged_step = np.full(
+            num_replicas, -1, dtype=np.int64
+        )  # optimizer steps done before; -1 where all is well
+
+    @property
+    def diverged(self) -> NDArray:
+        """Whether each replica has diverged, (replicas,)."""
+        return self.diverged_step >= 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or no replica is left."""
+        return self.epoch >= self.num_epochs or len(self.active) == 0
+
+    def run(
+        self,
+        train: Samples,
+        validation: Samples,
+        *,
+        num_epochs: int | None = None,
+        on_epoch: Callable[["Training"], None] | None = None,
+    ) -> None:
+        """Train for `num_epochs` more epochs, by default to the end of the plan; `on_epoch` is called after each."""
+        last = self.num_epochs if num_epochs is None else min(self.epoch + num_epochs, self.num_epochs)
+        with np.errstate(all="ignore"):  # overflow is how divergence looks; it is checked, not warned of
+            while self.epoch < last and not self.finished:
+                grad_norms = self._train_epoch(train)
+                self.epoch += 1
+                self._record(train, validation, grad_norms)
+                if on_epoch is not None:
+                    on_epoch(self)
+
+    def selected_model(self) -> MLP:
+        """Return all replicas with the parameters that `selection` chose, diverged ones with those they diverged at."""
+        return self.model.with_params(self.selected_params)
+
+    def _train_epoch(self, train: Samples) -> NDArray:
+        """Take every step of one epoch; return the mean gradient norm of each layer, (replicas, layers)."""
+        started = perf_counter()
+        order, labels = self._shuffled(train)
+        num_samples = len(train.labels)
+        batch_size = num_samples if order is None else min(int(self.batch_size), num_samples)
+        starts = range(0, num_samples, batch_size)
+        grad_norms = np.zeros((len(self.active), len(self.model.weights)))
+
+        for start in starts:
+            batch = slice(start, min(start + batch_size, num_samples))
+            while True:
+                inputs = train.inputs if order is None else _gather(train.inputs, order[:, batch])
+                delta, loss = self._loss(inputs, labels[..., batch])
+                finite = np.isfinite(loss)
+                if finite.all():
+                    break
+                self._drop(~finite)
+                if len(self.active) == 0:
+                    self.train_seconds += perf_counter() - started
+                    return grad_norms[:0]
+                kept = np.flatnonzero(finite)
+                grad_norms = grad_norms[kept]
+                if order is not None:
+                    order, labels = order[kept], labels[kept]
+
+            self.model.backward(delta)
+            if self.weight_decay:
+                self.model.add_weight_decay(self.weight_decay)
+            layer_norms = self._layer_grad_norms()
+            grad_norms += layer_norms
+            if self.clip_norm is not None:
+                norm = np.sqrt(np.square(layer_norms).sum(axis=-1, keepdims=True))
+                self.model.grads *= np.minimum(1, self.clip_norm / norm).astype(self.model.grads.dtype)
+            progress = self.epoch + start / num_samples
+            self.optimizer.step(self.model.grads, self.schedule(progress, self.num_epochs))
+
+        self.train_seconds += perf_counter() - started
+        return grad_norms / len(starts)
+
+    def _shuffled(self, train: Samples) -> tuple[NDArray | None, NDArray]:
+        """Return the order of the samples and the labels in it, (replicas, samples); full batch: None, (samples,)."""
+        if self.batch_size == "full":
+            return None, train.labels
+        order = np.stack([rng.permutation(len(train.labels)) for rng in self.rngs])
+        return order, train.labels[order]
+
+    def _loss(self, inputs: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
+        """Return d loss / d logits and the loss of each replica, (replicas,), before any penalty."""
+        logits = self.model.forward(inputs)
+        delta = np.empty_like(logits)
+        return delta, self.model.loss(logits, labels, delta)
+
+    def _layer_grad_norms(self) -> NDArray:
+        """Return the norm of each layer's gradient, (replicas, layers)."""
+        layers = [self.model.grads[:, part] for part in self.model.layer_slices()]
+        return np.stack([np.sqrt(np.vecdot(grads, grads)) for grads in layers], axis=-1)
+
+    def _record(self, train: Samples, validation: Samples, grad_norms: NDArray) -> None:
+        """Evaluate the replicas that are left, write the epoch into the history and select parameters."""
+        train_loss, train_accuracy = evaluate(self.model, train)
+        val_loss, val_accuracy = evaluate(self.model, validation)
+        finite = np.isfinite(train_loss) & np.isfinite(val_loss)
+        metrics = {
+            "train/loss": train_loss,
+            "train/accuracy": train_accuracy,
+            "val/loss": val_loss,
+            "val/accuracy": val_accuracy,
+            "train/grad_norm": np.sqrt(np.square(grad_norms).sum(axis=-1)),
+        }
+        if self.weight_decay:
+            metrics["train/objective"] = train_loss + self.model.penalty(self.weight_decay)
+        for layer, norm in enumerate(grad_norms.T, start=1):
+            metrics[f"layer{layer}/grad_norm"] = norm
+        for name, values in metrics.items():
+            self._append(name, np.where(finite, values, np.nan))
+        self._append("time/train_seconds", np.full(len(self.active), self.train_seconds))
+
+        if not finite.all():
+            self._drop(~finite)
+        self._select(val_accuracy[finite], val_loss[finite])
+
+    def _append(self, name: str, values: NDArray) -> None:
+        """Add a row to a metric's history from the values of the replicas that are left."""
+        row = np.full((1, len(self.diverged_step)), np.nan)
+        row[0, self.active] = values
+        self.history[name] = np.concatenate([self.history[name], row]) if name in self.history else row
+
+    def _select(self, accuracy: NDArray, loss: NDArray) -> None:
+        """Keep the parameters of replicas whose epoch is better than all before it, or of all if the last counts."""
+        best_accuracy, best_loss = self.best_accuracy[self.active], self.best_loss[self.active]
+        better = (accuracy > best_accuracy) | ((accuracy == best_accuracy) & (loss < best_loss))
+        if self.selection == "last":
+            better = np.full_like(better, True)
+        places = self.active[better]
+        self.selected_params[places] = self.model.params[better]
+        self.selected_epoch[places] = self.epoch
+        self.best_accuracy[places] = accuracy[better]
+        self.best_loss[places] = loss[better]
+
+    def _drop(self, rows: NDArray) -> None:
+        """Take the replicas in these rows, a mask, out of the stack as diverged."""
+        places = self.active[rows]
+        self.diverged_step[places] = self.optimizer.num_steps
+        self.selected_params[places] = self.model.params[rows]
+        self.selected_epoch[places] = self.epoch
+        kept = np.flatnonzero(~rows)
+        self.active = self.active[kept]
+        self.rngs = [self.rngs[row] for row in kept]
+        self.model.take(kept)
+        self.optimizer.take(kept, self.model.params)
+
+    def save(self, path: Path | str) -> None:
+        """Write all that `restore` needs to continue bit for bit: arrays and JSON, no code."""
+        plain = {
+            "epoch": self.epoch,
+            "train_seconds": self.train_seconds,
+            "architecture": self.model.architecture(),
+            "optimizer": type(self.optimizer).__name__,
+            "rngs": [rng.bit_generator.state for rng in self.rngs],
+        }
+        arrays = {name: getattr(self, name) for name in self._array_names}
+        arrays |= {"params": self.model.params}
+        arrays |= {f"optimizer/{name}": value for name, value in self.optimizer.state().items()}
+        arrays |= {f"history/{name}": values for name, values in self.history.items()}
+        with Path(path).open("wb") as file:
+            np.savez(file, plain=np.array(json.dumps(plain)), **arrays)
+
+    def restore(self, path: Path | str) -> None:
+        """Continue from what `save` wrote; this training must have been built with the same settings."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        plain = json.loads(str(arrays.pop("plain")))
+        if (
+            plain["architecture"] != self.model.architecture()
+            or arrays["selected_params"].shape != self.selected_params.shape
+        ):
+            raise ValueError(
+                f"{path} holds another network: {plain['architecture']}; this one is {self.model.architecture()}"
+            )
+        if plain["optimizer"] != type(self.optimizer).__name__:
+            raise ValueError(
+                f"{path} was trained with {plain['optimizer']}; this training has {type(self.optimizer).__name__}"
+            )
+        active = arrays["active"]
+        self.rngs = [self.rngs[place] for place in active]
+        self.model.take(active)
+        self.optimizer.take(active, self.model.params)
+        np.copyto(self.model.params, arrays["params"])
+        self.optimizer.restore(_below("optimizer/", arrays))
+        for rng, state in zip(self.rngs, plain["rngs"], strict=True):
+            rng.bit_generator.state = state
+        for name in self._array_names:
+            setattr(self, name, arrays[name])
+        self.history = _below("history/", arrays)
+        self.epoch, self.train_seconds = plain["epoch"], plain["train_seconds"]
+
+    _array_names = ("active", "selected_params", "selected_epoch", "best_accuracy", "best_loss", "diverged_step")
+
+
+def evaluate(model: MLP, samples: Samples) -> tuple[NDArray, NDArray]:
+    """Return the mean loss (without penalty) and the accuracy of each replica on a split, two arrays (replicas,)."""
+    logits = model.logits(samples.inputs)
+    loss = model.loss(logits, samples.labels, np.empty_like(logits))
+    accuracy = (model.loss.predict(logits) == samples.labels).mean(axis=-1)
+    return loss, accuracy
+
+
+def spawn_rngs(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Return a seed's two independent streams: for the initial parameters and for the order of the batches."""
+    initial, order = np.random.SeedSequence(seed).spawn(2)
+    return np.random.default_rng(initial), np.random.default_rng(order)
+
+
+def _gather(inputs: NDArray, order: NDArray) -> NDArray:
+    """Return the inputs in that order, (replicas, batch, features)."""
+    return np.take(inputs, order, axis=0, mode="clip")  # "clip" skips the bounds check of valid indices
+
+
+def _below(prefix: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
