@@ -1,0 +1,1 @@
+"""How a comparison is made honest: cells, seeds, selection on validation, one look at the test split, fingerprints."""

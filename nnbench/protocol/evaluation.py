@@ -1,0 +1,58 @@
+"""Scores on the test split, with scikit-learn's definitions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbench.data import Dataset
+from nnbench.nn import MLP
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestScores:
+    """What the test split says of each replica.
+
+    Diverged replicas have no predictions: they are scored at chance level, one in the number of classes, their other
+    scores are not numbers and their confusion counts are zero.
+    """
+
+    __test__ = False  # not a test case, whatever its name suggests to pytest
+
+    summary: Mapping[str, NDArray]  # metric -> (replicas,)
+    predictions: NDArray  # (replicas, samples), -1 for a diverged replica
+    confusion: NDArray  # (replicas, classes, classes), counts; row = true class, column = predicted class
+    by_class: Mapping[str, NDArray]  # precision, recall, f1 -> (replicas, classes)
+
+
+def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
+    """Predict the test split once with every usable replica, a mask (replicas,), and count."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    num_replicas, num_classes = model.num_replicas, dataset.num_classes
+    labels = dataset.test.labels
+    accuracy = np.full(num_replicas, 1 / num_classes)
+    loss = np.full(num_replicas, np.nan)
+    predictions = np.full((num_replicas, len(labels)), -1, dtype=np.int64)
+    confusion = np.zeros((num_replicas, num_classes, num_classes), dtype=np.int64)
+    by_class = {name: np.full((num_replicas, num_classes), np.nan) for name in ("precision", "recall", "f1")}
+
+    places = np.flatnonzero(usable)
+    if len(places):
+        good = model.with_params(model.params[places])
+        logits = good.logits(dataset.test.inputs)
+        loss[places] = good.loss(logits, labels, np.empty_like(logits))
+        predictions[places] = good.loss.predict(logits)
+        accuracy[places] = (predictions[places] == labels).mean(axis=-1)
+    for place in places:
+        confusion[place] = confusion_matrix(labels, predictions[place], labels=np.arange(num_classes))
+        scores = precision_recall_fscore_support(
+            labels, predictions[place], labels=np.arange(num_classes), zero_division=0
+        )
+        for values, column in zip(by_class.values(), scores, strict=False):
+            values[place] = column
+
+    summary = {"test/accuracy": accuracy, "test/loss": loss}
+    summary |= {f"test/{name}_macro": values.mean(axis=-1) for name, values in by_class.items()}
+    return TestScores(summary=summary, predictions=predictions, confusion=confusion, by_class=by_class)

@@ -1,0 +1,46 @@
+"""What a cell is called: flat settings, and the shortest label that tells it from the others."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
+
+ALWAYS_NAMED = ("optimizer", "activation")
+NAMED_IF_DIFFERENT = ("dataset", "model", "loss", "initializer", "schedule", "tuning")
+
+
+def flat_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
+    """Return a resolved configuration without levels: a group is named by its choice, its options as group.option."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in choices and isinstance(value, Mapping):
+            flat[key] = choices[key]
+            flat |= {f"{key}.{option}": entry for option, entry in value.items() if option != "_target_"}
+        elif key != "study":
+            flat[key] = value
+    return flat
+
+
+def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a label for each cell from its flat settings.
+
+    Optimizer and activation always, the other groups where cells differ in them, then the options in which cells of
+    equal choices differ.
+    """
+    groups = [*ALWAYS_NAMED, *(group for group in NAMED_IF_DIFFERENT if _differ(settings, group))]
+    return [" ".join([*_words(entry, groups), *_options(entry, groups, settings)]) for entry in settings]
+
+
+def _words(entry: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
+    by_layer = entry.get("layer_activations")
+    return ["+".join(by_layer) if group == "activation" and by_layer else str(entry[group]) for group in groups]
+
+
+def _options(entry: Mapping[str, Any], groups: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    alike = [other for other in settings if _words(other, groups) == _words(entry, groups)]
+    options = [key for key in entry if key.partition(".")[0] not in {*OUTPUT_OPTIONS, "layer_activations"}]
+    return [f"{key.rpartition('.')[2]}={entry[key]}" for key in options if _differ(alike, key)]
+
+
+def _differ(settings: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return len({str(entry.get(key)) for entry in settings}) > 1
