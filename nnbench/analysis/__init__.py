@@ -1,0 +1,1 @@
+"""Tables, statistics and plots: pure functions, DataFrame in, DataFrame or Axes out."""

@@ -1,0 +1,119 @@
+"""Plots: they draw, they never load or save.
+
+A colour belongs to an optimizer and a line style to an activation, everywhere.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = sns.color_palette("colorblind")
+OPTIMIZERS = ("gd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "rprop")
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "leaky_relu", "identity")
+DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1.5, 1), (5, 1, 1, 1, 1, 1))
+AXIS_LABELS = {
+    "val/accuracy": "validation accuracy",
+    "val/loss": "validation loss",
+    "train/accuracy": "training accuracy",
+    "train/loss": "training loss",
+    "time/train_seconds": "training time of the stack (s)",
+    "epoch": "epoch",
+}
+
+
+def plain(text: str) -> str:
+    """Return text that a figure shows as it is: no mathematics between dollars, no hidden legend entry."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def colour_by_optimizer(names: Sequence[str]) -> dict[str, tuple]:
+    """Return a colour for each optimizer: the same one in every plot for those that nnbench brings along."""
+    known = [*OPTIMIZERS, *sorted(set(names) - set(OPTIMIZERS))]
+    return {name: COLOURS[known.index(name) % len(COLOURS)] for name in names}
+
+
+def dashes_by_activation(names: Sequence[str]) -> dict[str, tuple]:
+    """Return a line style for each activation."""
+    known = [*ACTIVATIONS, *sorted(set(names) - set(ACTIVATIONS))]
+    return {name: DASHES[known.index(name) % len(DASHES)] for name in names}
+
+
+def learning_curves(history: pd.DataFrame, ax: Axes, *, metric: str = "val/accuracy", against: str = "epoch") -> Axes:
+    """Draw the mean of a metric over seeds with a band of one standard deviation.
+
+    `history` has one row for each replica and epoch: optimizer, activation, seed, epoch and the metrics.
+    """
+    sns.lineplot(
+        history,
+        x=against,
+        y=metric,
+        hue="optimizer",
+        style="activation",
+        palette=colour_by_optimizer(list(history["optimizer"].unique())),
+        dashes=dashes_by_activation(list(history["activation"].unique())),
+        errorbar="sd",
+        err_kws={"linewidth": 0, "alpha": 0.15},
+        ax=ax,
+    )
+    ax.set(
+        xlabel=AXIS_LABELS.get(against, against), ylabel=f"{AXIS_LABELS.get(metric, metric)}\n(mean ± 1 sd over seeds)"
+    )
+    return ax
+
+
+def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw each seed's test accuracy as a point and each cell's mean with its 95 % interval, best cell on top.
+
+    `replicas` and `leaderboard` are those of `nnbench.analysis.tables`.
+    """
+    colours = colour_by_optimizer(list(replicas["optimizer"].unique()))
+    optimizer_by_cell = dict(zip(replicas["cell"], replicas["optimizer"], strict=True))
+    place_by_cell = {cell: place for place, cell in enumerate(leaderboard["cell"])}
+    ax.scatter(
+        replicas["test/accuracy"],
+        replicas["cell"].map(place_by_cell) + 0.22,
+        c=[colours[name] for name in replicas["optimizer"]],
+        alpha=0.45,
+        s=14,
+        linewidths=0,
+    )
+    for place, row in enumerate(leaderboard.itertuples()):
+        colour = colours[optimizer_by_cell[row.cell]]
+        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
+        ax.plot(row.mean, place, "o", color=colour, markeredgecolor="black", markersize=7)
+    ax.set_yticks(range(len(leaderboard)), [str(cell) for cell in leaderboard["cell"]])
+    ax.invert_yaxis()
+    ax.set(xlabel="test accuracy (large: mean with 95 % interval over seeds; small: one seed each)", ylabel="")
+    ax.grid(axis="x", alpha=0.4)
+    return ax
+
+
+def confusion_matrix(counts: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw the share of each true class (row) that was predicted as each class (column), in per cent."""
+    shares = 100 * counts.div(counts.sum(axis="columns").clip(lower=1), axis="index")
+    few = len(counts) <= 12
+    words = shares.map(lambda share: f"{share:.0f}" if share >= 0.5 else "").to_numpy() if few else False
+    sns.heatmap(
+        shares, annot=words, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, linewidths=0.3 if few else 0, ax=ax,
+        cbar_kws={"label": "share of the true class (%)", "shrink": 0.8},
+    )  # fmt: skip
+    ax.set(xlabel="predicted class", ylabel="true class")
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def confusion_matrix_figure(counts: pd.DataFrame, *, title: str) -> Figure:
+    """Return a figure of its own with a confusion matrix."""
+    size = min(max(4.5, 0.45 * len(counts) + 2.2), 14)
+    figure = Figure(
+        figsize=(size + 0.8, size), layout="constrained"
+    )  # without pyplot: no global state, safe in any thread
+    with mpl.rc_context({"text.usetex": False, "text.parse_math": False}):
+        ax = confusion_matrix(counts, figure.subplots())
+        ax.set_title(title)
+    return figure

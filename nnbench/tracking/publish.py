@@ -1,0 +1,291 @@
+"""From a record folder to MLflow: one run for the cell, one nested run for each replica.
+
+Publishing the same record again adds nothing: runs are found by the record's key, a run that is terminated is whole,
+and a point has the same time stamp whenever it is sent, so MLflow knows it again. One `log_batch` for each run and
+flush; numbers that are not finite never become metrics.
+"""
+
+import getpass
+import json
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnbench import __version__
+from nnbench.protocol.naming import flat_settings
+from nnbench.tracking import record, store
+from nnbench.tracking.record import Identity, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+MOST_METRICS = 1000  # in one log_batch, a limit of MLflow's
+MOST_PARAMS = 100
+SECONDS = "time/train_seconds"
+LONGEST_PARAM = 6000  # MLflow cuts longer values without a word; the artifact config.yaml has them whole
+RUN_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+def publish(folder: Path, uri: str | None, experiment: str) -> str:
+    """Bring MLflow up to a record folder and remember that it is; return the id of the cell's run."""
+    cell = record.read(folder)
+    publisher = Publisher(uri, experiment, cell.identity)
+    run_id = publisher.publish(cell)
+    (folder.parent / record.PUBLISHED).write_text(
+        json.dumps({"run_id": run_id, "uri": publisher.uri}), encoding="utf-8"
+    )
+    return run_id
+
+
+class Publisher:
+    """Writes the runs of one cell, while it trains (`flush`) and when its record is there (`publish`)."""
+
+    def __init__(self, uri: str | None, experiment: str, identity: Identity):
+        self.uri = store.resolve(uri)
+        self.client: MlflowClient = store.client(self.uri)
+        self.experiment_id = store.experiment_id(self.uri, experiment)
+        self.identity = identity
+        self.flushed_epoch = 0
+        found = self.client.search_runs(
+            [self.experiment_id], filter_string=f"tags.`nnbench.record` = '{identity.key}'", max_results=1000
+        )
+        self.run_by_place: dict[str, Run] = {run.data.tags["nnbench.place"]: run for run in found}
+
+    def flush(
+        self, config: Mapping[str, Any], choices: Mapping[str, str], history: "pd.DataFrame", started: float
+    ) -> None:
+        """Add the epochs of a cell in training that MLflow lacks; `history` has one row for each replica and epoch."""
+        run = self._run("cell", "cell", self.identity.label, started, params=flat_settings(config, choices))
+        self._log(run, _curve_metrics(mean_curves(history[history["epoch"] > self.flushed_epoch]), started))
+        self.flushed_epoch = _last_epoch(history)
+
+    def close(self, status: str) -> None:
+        """End the runs that are open, as a cell that was stopped does."""
+        for run in self.run_by_place.values():
+            if run.info.status == "RUNNING":
+                self.client.set_tag(run.info.run_id, "nnbench.status", status)
+                self.client.set_terminated(run.info.run_id, RUN_STATUS[status])
+
+    def publish(self, cell: Record) -> str:
+        """Write all runs of a record; return the id of the cell's."""
+        run = self._run(
+            "cell", "cell", cell.identity.label, cell.cell["started"], params=flat_settings(cell.config, cell.choices)
+        )
+        if run.info.status != "RUNNING":
+            return run.info.run_id
+        ended = _milliseconds(cell.cell["ended"])
+        replicas, history = cell.replicas(), cell.history()
+        curves_by_seed = dict(iter(history.groupby("seed"))) if len(history) else {}
+        for row in replicas.to_dict("records"):
+            self._publish_replica(cell, run, row, curves_by_seed[row["seed"]].set_index("epoch").drop(columns="seed"))
+
+        if len(history):
+            curves = mean_curves(history[history["epoch"] > self.flushed_epoch])
+            self._log(run, _curve_metrics(curves, cell.cell["started"]))
+            self._log(run, _summary_metrics(_cell_summary(cell, replicas), _last_epoch(history), ended))
+            self._log_dataset(run, cell)
+        tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
+        for key, value in tags.items():
+            self.client.set_tag(run.info.run_id, key, value)
+        self._log_artifacts(run, cell)
+        self.client.set_terminated(run.info.run_id, RUN_STATUS[cell.status], end_time=ended)
+        return run.info.run_id
+
+    def _publish_replica(self, cell: Record, parent: "Run", row: Mapping[str, Any], curves: "pd.DataFrame") -> None:
+        """Write the nested run of one replica: its curves and its summary in one batch."""
+        seed = row["seed"]
+        params = {"seed": seed, **{group: cell.choices[group] for group in ("optimizer", "activation", "dataset")}}
+        tags = {"mlflow.parentRunId": parent.info.run_id, "nnbench.status": row["status"]}
+        run = self._run(
+            "replica", f"seed {seed}", f"{cell.identity.label} seed {seed}", cell.cell["started"], params, tags
+        )
+        if run.info.status != "RUNNING":
+            return
+        ended = _milliseconds(cell.cell["ended"])
+        summary = {name: value for name, value in row.items() if name not in ("seed", "status")}
+        metrics = _curve_metrics(curves, cell.cell["started"])
+        self._log(run, metrics + _summary_metrics(summary, int(curves.index[-1]), ended))
+        self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
+
+    def _run(
+        self,
+        kind: str,
+        place: str,
+        name: str,
+        started: float,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+    ) -> "Run":
+        """Return the run of that place in the record, which is created where MLflow lacks it."""
+        from mlflow.entities import Param
+
+        if place not in self.run_by_place:
+            tags = {
+                "nnbench.kind": kind,
+                "nnbench.sweep": self.identity.sweep,
+                "nnbench.study": self.identity.study,
+                "nnbench.fingerprint": self.identity.fingerprint,
+                "nnbench.status": "running",
+                "nnbench.record": self.identity.key,
+                "nnbench.place": place,
+                "nnbench.version": __version__,
+                "mlflow.source.name": self.identity.command,
+                "mlflow.source.type": "LOCAL",
+                "mlflow.user": getpass.getuser(),
+                **(tags or {}),
+            }
+            run = self.client.create_run(
+                self.experiment_id, start_time=_milliseconds(started), tags=tags, run_name=name
+            )
+            entries = [Param(key, _text(value)[:LONGEST_PARAM]) for key, value in params.items()]
+            for start in range(0, len(entries), MOST_PARAMS):
+                self.client.log_batch(run.info.run_id, params=entries[start : start + MOST_PARAMS])
+            self.run_by_place[place] = run
+        return self.run_by_place[place]
+
+    def _log(self, run: "Run", metrics: "list[Metric]") -> None:
+        for start in range(0, len(metrics), MOST_METRICS):
+            self.client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST_METRICS])
+
+    def _log_dataset(self, run: "Run", cell: Record) -> None:
+        """Tell MLflow which data the cell was trained on."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = cell.cell["dataset"]
+        profile = {
+            "samples": {split: data[split] for split in ("train", "validation", "test")},
+            "classes": data["classes"],
+        }
+        dataset = Dataset(
+            name=data["name"],
+            digest=data["digest"][:16],
+            source_type="nnbench",
+            source=json.dumps({"dataset": cell.choices["dataset"], "options": cell.config["dataset"]}),
+            schema=json.dumps({"features": data["features"], "classes": len(data["classes"])}),
+            profile=json.dumps(profile),
+        )
+        tags = [InputTag("mlflow.data.context", "train, validation, test")]
+        self.client.log_inputs(run.info.run_id, datasets=[DatasetInput(dataset, tags)])
+
+    def _log_artifacts(self, run: "Run", cell: Record) -> None:
+        """Copy the record's files and log its network as a model that can be served."""
+        for path in sorted(cell.folder.iterdir()):
+            if path.is_file() and path.name != record.MANIFEST:
+                self.client.log_artifact(run.info.run_id, str(path))
+        if (cell.folder / "model").is_dir() and not (run.outputs and run.outputs.model_outputs):
+            _log_model(run.info.run_id, cell)
+
+
+def mean_curves(history: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the mean over the replicas that have not diverged, one row for each epoch."""
+    return history.drop(columns="seed").groupby("epoch").mean()
+
+
+def _log_model(run_id: str, cell: Record) -> None:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    names = json.loads((cell.folder / "model" / "names.json").read_text(encoding="utf-8"))
+    if cell.cell["dataset"]["image"]:
+        import numpy as np
+
+        inputs = Schema([TensorSpec(np.dtype(np.float64), (-1, len(names["features"])))])
+    else:
+        inputs = Schema([ColSpec("double", name) for name in names["features"]])
+    outputs = Schema(
+        [ColSpec("string", "class"), *(ColSpec("double", f"probability of {name}") for name in names["classes"])]
+    )
+    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+        warnings.simplefilter("ignore")  # that there is no input example, which would run the model once more
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(cell.folder / "model")},
+            signature=ModelSignature(inputs, outputs),
+            pip_requirements=[f"nnbench=={__version__}"],
+        )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _curve_metrics(curves: "pd.DataFrame", started: float) -> "list[Metric]":
+    """Return the points of all curves, epoch by epoch, each stamped with the training time that had passed."""
+    from mlflow.entities import Metric
+
+    return [
+        Metric(name, float(value), _milliseconds(started + row[SECONDS]), int(epoch))
+        for epoch, row in zip(curves.index, curves.to_dict("records"), strict=True)
+        for name, value in row.items()
+        if math.isfinite(value)
+    ]
+
+
+def _summary_metrics(summary: Mapping[str, float], step: int, timestamp: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [Metric(name, float(value), timestamp, step) for name, value in summary.items() if math.isfinite(value)]
+
+
+def _cell_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
+    """Return the mean of each score over the seeds, the spread of the main one, and the counts beside them."""
+    scores = replicas.drop(columns=["seed", "status"])
+    summary = {name: float(values.mean()) for name, values in scores.items()}
+    if "val/target_epoch" in scores:
+        summary["val/target_hit_rate"] = float(scores["val/target_epoch"].map(math.isfinite).mean())
+    if len(replicas) > 1:
+        summary["test/accuracy_std"] = float(replicas["test/accuracy"].std())
+    summary["seeds"] = len(replicas)
+    summary["seeds_diverged"] = int((replicas["status"] == "diverged").sum())
+    summary["time/evaluation_seconds"] = cell.cell["evaluation_seconds"]
+    return summary
+
+
+def _note(cell: Record, replicas: "pd.DataFrame") -> str:
+    """Return what the page of the run says at its top, in Markdown."""
+    if not len(replicas):
+        return f"**{cell.status}**: `{cell.cell['error']}`\n\nThe traceback is in the artifact `error.log`."
+    accuracy = replicas["test/accuracy"]
+    spread = f" ± {accuracy.std():.2%} (standard deviation over {len(replicas)} seeds)" if len(replicas) > 1 else ""
+    data = cell.cell["dataset"]
+    diverged = int((replicas["status"] == "diverged").sum())
+    lines = [
+        f"**Test accuracy {accuracy.mean():.2%}**{spread}.",
+        f"{cell.choices['optimizer']} with {cell.choices['activation']} on {data['name']}: "
+        f"{data['train']} training, {data['validation']} validation, {data['test']} test samples.",
+    ]
+    if diverged:
+        lines.append(f"{diverged} of {len(replicas)} seeds diverged and are scored at chance level.")
+    return "\n\n".join(lines)
+
+
+def _last_epoch(history: "pd.DataFrame") -> int:
+    return int(history["epoch"].max())
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def publish_all(folders: Iterable[Path], uri: str | None = None) -> list[tuple[Path, Exception | None]]:
+    """Publish records, by default each to the store of its own configuration; return each with its error, if any."""
+    outcomes: list[tuple[Path, Exception | None]] = []
+    for folder in folders:
+        try:
+            cell = record.read(folder)
+            tracking = cell.config["tracking"]
+            if cell.choices["tracking"] == "none":
+                continue
+            place = uri or tracking["uri"], tracking["experiment"] or cell.identity.study
+            store.prepare(*place)
+            publish(folder, *place)
+            outcomes.append((folder, None))
+        except Exception as error:  # every other record is still published
+            outcomes.append((folder, error))
+    return outcomes

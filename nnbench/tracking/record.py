@@ -1,0 +1,282 @@
+"""The record folder of a cell: everything that is known of it, durable before MLflow is asked.
+
+`write` fills a temporary folder, syncs each file, writes the manifest (sizes and SHA-256) last and renames the folder
+into place; so a folder of that name is whole. Results are CSV, Parquet, JSON, PNG and NPZ: nothing in it can run.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from nnbench.data import Dataset
+from nnbench.protocol.cell import CellResult
+from nnbench.tracking.environment import environment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = "record"
+PLACES = ("multirun", "outputs")  # below the current folder
+PUBLISHED = "published.json"  # beside the record folder, once MLflow has it all
+MANIFEST = "manifest.json"
+ERROR_LOG = "error.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which job of which command a record belongs to."""
+
+    sweep: str
+    job: int
+    study: str
+    label: str
+    command: str
+    fingerprint: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this attempt from every other."""
+        return f"{self.sweep}/{self.job}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record folder, read back."""
+
+    folder: Path
+    identity: Identity
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    cell: Mapping[str, Any]  # status, seconds, times, data set; see `write`
+
+    @property
+    def status(self) -> str:
+        """finished, diverged, failed or interrupted."""
+        return self.cell["status"]
+
+    def replicas(self) -> "pd.DataFrame":
+        """Return one row for each replica: seed, status and its metrics; empty where the cell failed."""
+        import pandas as pd
+
+        path = self.folder / "replicas.csv"
+        return pd.read_csv(path, float_precision="round_trip") if path.exists() else pd.DataFrame()
+
+    def history(self) -> "pd.DataFrame":
+        """Return one row for each replica and epoch; empty where the cell failed."""
+        import pandas as pd
+
+        path = self.folder / "history.parquet"
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+
+    def confusion(self) -> "pd.DataFrame":
+        """Return counts summed over the replicas, true class by predicted class; empty where the cell failed."""
+        import pandas as pd
+
+        path = self.folder / "confusion_matrix.csv"
+        if not path.exists():
+            return pd.DataFrame()
+        return pd.read_csv(path, index_col=0, dtype={0: str}, keep_default_na=False)
+
+    def environment(self) -> dict[str, Any]:
+        """Return versions, processor and threads of the training."""
+        content: dict[str, Any] = json.loads((self.folder / "environment.json").read_text(encoding="utf-8"))
+        return content
+
+
+def write(
+    job_folder: Path,
+    identity: Identity,
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    dataset: Dataset,
+    result: CellResult,
+    *,
+    started: float,
+) -> Path:
+    """Write the record of a trained cell, whole or not at all; return its folder. `started` is seconds since 1970."""
+    cell = {
+        "status": result.status,
+        "best_seed": result.seeds[result.best_replica],
+        "train_seconds": result.train_seconds,
+        "evaluation_seconds": result.evaluation_seconds,
+        "dataset": {
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "image": dataset.image_shape is not None,
+            "features": dataset.num_features,
+            "classes": list(dataset.class_names),
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+            "warnings": list(dataset.warnings),
+        },
+    }
+    with new_folder(job_folder) as folder:
+        _write_common(folder, identity, config, choices, cell, started)
+        _write_tables(folder, dataset, result)
+        _write_confusion(folder, dataset, result)
+        _write_model(folder, dataset, result)
+    return job_folder / FOLDER
+
+
+def write_failure(
+    job_folder: Path,
+    identity: Identity,
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    *,
+    error: Exception,
+    details: str,
+    started: float,
+) -> Path:
+    """Write the record of a cell that failed: the settings, the error and the traceback."""
+    cell = {"status": "failed", "error": f"{type(error).__name__}: {error}".strip(": ")}
+    with new_folder(job_folder) as folder:
+        _write_common(folder, identity, config, choices, cell, started)
+        (folder / ERROR_LOG).write_text(details, encoding="utf-8")
+    return job_folder / FOLDER
+
+
+def read(folder: Path) -> Record:
+    """Read a record folder; raises ValueError with the file that is missing or damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name, entry in manifest.items():
+            content = (folder / name).read_bytes()
+            if len(content) != entry["size"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise ValueError(f"{folder / name} is damaged: it is not what was written; train the cell again")
+        content = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{folder} is not a whole record: {error}; train the cell again") from error
+    identity = Identity(**content.pop("identity"))
+    return Record(folder, identity, config, config.pop("choices"), content)
+
+
+def find(root: Path) -> list[Path]:
+    """Return every record folder below the output folders of `root`, oldest first."""
+    found = [path for place in PLACES for path in (root / place).glob(f"**/{FOLDER}/{MANIFEST}")]
+    return [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+
+
+class new_folder:  # noqa: N801 - a context manager, used like a function
+    """A temporary folder that becomes the record folder if all goes well."""
+
+    def __init__(self, job_folder: Path):
+        self.final = job_folder / FOLDER
+        self.temporary = job_folder / f"{FOLDER}.{os.getpid()}.tmp"
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True)
+        return self.temporary
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        if kind is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            return
+        manifest = {}
+        for path in sorted(path for path in self.temporary.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            name = path.relative_to(self.temporary).as_posix()
+            manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            _sync(path)
+        _write_json(self.temporary / MANIFEST, manifest)
+        _sync(self.temporary / MANIFEST)
+        shutil.rmtree(self.final, ignore_errors=True)
+        self.temporary.replace(self.final)
+        _sync(self.final.parent)
+
+
+def _write_common(
+    folder: Path,
+    identity: Identity,
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    cell: Mapping[str, Any],
+    started: float,
+) -> None:
+    times = {"started": started, "ended": time.time()}
+    _write_json(folder / "cell.json", {"identity": asdict(identity), **times, **cell})
+    resolved = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(resolved, encoding="utf-8")
+    _write_json(folder / "environment.json", environment())
+
+
+def _write_tables(folder: Path, dataset: Dataset, result: CellResult) -> None:
+    """Write replicas.csv, history.parquet (long in epochs, wide in metrics) and classes.csv."""
+    import pandas as pd
+
+    replicas = pd.DataFrame({"seed": result.seeds, "status": result.statuses, **result.summary})
+    replicas.to_csv(folder / "replicas.csv", index=False)
+
+    history_table(result.seeds, result.history).to_parquet(folder / "history.parquet", index=False)
+
+    places = pd.MultiIndex.from_product([result.seeds, dataset.class_names], names=["seed", "class"])
+    classes = pd.DataFrame({name: values.ravel() for name, values in result.scores.by_class.items()}, index=places)
+    classes["support"] = np.tile(np.bincount(dataset.test.labels, minlength=dataset.num_classes), len(result.seeds))
+    classes.reset_index().to_csv(folder / "classes.csv", index=False)
+
+
+def history_table(seeds: Sequence[int], history: Mapping[str, NDArray]) -> "pd.DataFrame":
+    """Return one row for each replica and epoch, one column for each metric, from metric -> (epochs, replicas)."""
+    import pandas as pd
+
+    num_epochs = len(next(iter(history.values())))
+    places = pd.MultiIndex.from_product([seeds, range(1, num_epochs + 1)], names=["seed", "epoch"])
+    return pd.DataFrame({name: values.T.ravel() for name, values in history.items()}, index=places).reset_index()
+
+
+def _write_confusion(folder: Path, dataset: Dataset, result: CellResult) -> None:
+    """Write the confusion matrix, counts summed over the replicas; row = true class, column = predicted class."""
+    import pandas as pd
+
+    from nnbench.analysis.plots import confusion_matrix_figure
+
+    names = list(dataset.class_names)
+    counts = pd.DataFrame(result.scores.confusion.sum(axis=0), index=pd.Index(names, name="true class"), columns=names)
+    counts.to_csv(folder / "confusion_matrix.csv")
+    if result.status == "finished":
+        finished = sum(status == "finished" for status in result.statuses)
+        title = f"{dataset.name}, test split, {finished} {'seed' if finished == 1 else 'seeds'} together"
+        confusion_matrix_figure(counts, title=title).savefig(folder / "confusion_matrix.png", dpi=100)
+
+
+def _write_model(folder: Path, dataset: Dataset, result: CellResult) -> None:
+    """Write the best replica's network with all that a raw sample needs to be classified."""
+    if result.status != "finished":
+        return
+    model = result.model.with_params(result.model.params[[result.best_replica]])
+    (folder / "model").mkdir()
+    model.save(folder / "model" / "network.npz")
+    dataset.scaler.save(folder / "model" / "scaler.npz")
+    names = {"classes": list(dataset.class_names), "features": list(dataset.feature_names)}
+    _write_json(folder / "model" / "names.json", names)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    """Force a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def unpublished(root: Path) -> Iterator[Path]:
+    """Yield the record folders below `root` that MLflow does not have yet."""
+    return (folder for folder in find(root) if not (folder.parent / PUBLISHED).exists())

@@ -1,0 +1,142 @@
+"""The MLflow store: where it is, how it is created safely, and a client for it.
+
+MLflow's own creation of a SQLite store is not safe when raced or killed, so exactly one process creates it, under a
+lock, in a temporary file that is renamed into place; every other process finds it ready.
+"""
+
+import hashlib
+import json
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; MLflow waits 120
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow tries 7 times
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+VIEW = "nnbench"  # the name under which an experiment keeps the columns that its page shows
+VIEW_STATE = {
+    "searchFilter": "tags.`nnbench.kind` = 'cell'",
+    "orderByKey": "metrics.`test/accuracy`",
+    "orderByAsc": False,
+    "selectedColumns": [
+        "metrics.`test/accuracy`",
+        "metrics.`test/accuracy_std`",
+        "metrics.`val/selected_accuracy`",
+        "metrics.`seeds`",
+        "metrics.`seeds_diverged`",
+        "metrics.`time/train_seconds`",
+        "params.`dataset`",
+        "params.`optimizer.learning_rate`",
+        "tags.`nnbench.status`",
+        "tags.`nnbench.sweep`",
+    ],
+}
+EXPERIMENT_TAGS = {
+    f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE),
+    "mlflow.note.content": "Each run is a cell, one setting; its nested runs are its seeds, its curves their means.",
+}
+SQLITE = "sqlite:///"
+
+
+def resolve(uri: str | None) -> str:
+    """Return the tracking URI: the one given, or MLFLOW_TRACKING_URI, or a database below the current folder."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{DATABASE}"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    return uri
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a store at a resolved URI; a server is believed to be one."""
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+
+
+def prepare(uri: str | None, experiment: str) -> None:
+    """Create the store and the experiment where they do not exist yet."""
+    uri = resolve(uri)
+    if uri.startswith(SQLITE):
+        _create_database(Path(uri.removeprefix(SQLITE)))
+    experiment_id(uri, experiment)
+
+
+@lru_cache(maxsize=4)
+def client(uri: str) -> "MlflowClient":
+    """Return a client of the store at a resolved URI."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(uri)
+
+
+@lru_cache(maxsize=64)
+def experiment_id(uri: str, name: str) -> str:
+    """Return the id of the experiment of that name, which is created where it does not exist."""
+    from mlflow.exceptions import MlflowException
+
+    connection = client(uri)
+    found = connection.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return connection.create_experiment(name, artifact_location=_artifacts(uri, name), tags=EXPERIMENT_TAGS)
+        except MlflowException:  # another process was faster, or the name belongs to a deleted experiment
+            found = connection.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return found.experiment_id
+
+
+def page(experiment_id: str, *, chart: bool = False) -> str:
+    """Return the address behind MLflow's host that shows an experiment's cells, best first, or their curves."""
+    mode = "&compareRunsMode=CHART" if chart else f"&viewStateShareKey={VIEW}"
+    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}"
+
+
+def _artifacts(uri: str, experiment: str) -> str | None:
+    """Return the place of an experiment's artifacts, beside a local database; a server decides for itself."""
+    if not uri.startswith(SQLITE):
+        return None
+    return (Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS / file_name(experiment)).as_uri()
+
+
+def file_name(name: str) -> str:
+    """Return a name that is safe as a part of a path, whatever stands in it; different names stay different."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:80]
+    return safe if safe == name else f"{safe}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _create_database(path: Path) -> None:
+    """Create a store with MLflow's tables, unless it is there."""
+    if path.exists():
+        return
+    from filelock import FileLock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        if path.exists():
+            return
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        import logging
+
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        store = SqlAlchemyStore(f"{SQLITE}{temporary}", (path.parent / ARTIFACTS).as_uri())
+        store.engine.dispose()
+        temporary.replace(path)
