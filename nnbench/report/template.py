@@ -1,0 +1,38 @@
+# %% [markdown]
+# # Comparison of optimizers and activations
+
+# %%
+# %config InlineBackend.figure_formats = ["svg"]
+from nnbench.report.results import load
+
+results = load("parameters.json")
+results.verdict()
+
+# %% [markdown]
+# ## Leaderboard
+# Mean over seeds with the 95 % bootstrap interval of the mean. Diverged seeds count as chance level.
+
+# %%
+results.leaderboard()
+
+# %%
+results.accuracies()
+# %% [markdown]
+# ## Learning curves
+# The mean over seeds of each cell; the band is one standard deviation.
+
+# %%
+results.learning_curves("val/accuracy")
+# %%
+results.learning_curves("train/loss")
+# %% [markdown]
+# ## Confusion matrix of the best cell
+# Test split, all seeds together. `results.confusion_matrix("CELL")` draws another cell's.
+
+# %%
+results.confusion_matrix()
+# %% [markdown]
+# ## How to reproduce
+
+# %%
+results.origin()
