@@ -1,0 +1,152 @@
+"""The Hydra application: checks a whole sweep, prepares data and store once, trains each cell, then sums up.
+
+`run` is the parent's part; `train_cell` is one job, in this process or in a launcher's worker. Parent and jobs speak
+through files in the sweep's folder alone (`sweep.json` one way, record folders the other), so it makes no difference
+where a job runs.
+"""
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from nnbench.places import CONF, EXPERIMENTS
+
+if TYPE_CHECKING:
+    from nnbench.data import Dataset
+    from nnbench.grid import Grid
+    from nnbench.protocol.cell import Cell
+
+SWEEP = "NNBENCH_SWEEP"  # the variable that holds a sweep's id; it reaches the workers of every launcher
+
+
+def _place(name: str) -> str:
+    """Return what `${nnbench:NAME}` stands for in a configuration."""
+    return {"experiments": str(EXPERIMENTS), "sweep": os.environ.get(SWEEP, "unnamed")}[name]
+
+
+OmegaConf.register_new_resolver("nnbench", _place, replace=True)
+
+
+def run() -> int:
+    """Run this process's command line, which is Hydra's; return the exit status."""
+    arguments = get_args_parser().parse_args()
+    asks_only = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
+    if asks_only or arguments.experimental_rerun:
+        train_cell()
+        return 0
+
+    from nnbench import grid, terminal
+    from nnbench.data import DataError
+    from nnbench.settings import ConfigError
+
+    # Unique even for sweeps that start in the same second.
+    os.environ[SWEEP] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
+    try:
+        plan = grid.expand(arguments)
+        cells = _cells(plan)
+        datasets = _datasets(cells)
+    except ConfigError as error:
+        terminal.print_problems(error.problems)
+        return 2
+    except DataError as error:
+        terminal.print_problems([str(error)])
+        return 2
+
+    terminal.print_plan(cells, datasets)
+    if plan.jobs[0].config["inspect"]:
+        terminal.print_datasets({id(dataset): dataset for dataset in datasets}.values())
+        return 0
+    if plan.jobs[0].config["dry_run"]:
+        terminal.print_cells([job.label for job in plan.jobs])
+        return 0
+    return _sweep(plan, datasets)
+
+
+def _cells(plan: "Grid") -> "list[Cell]":
+    """Turn every job into a cell; raise ConfigError with the problems of all of them."""
+    from nnbench.settings import ConfigError, parse
+
+    cells, problems = [], list(plan.problems)
+    for job in plan.jobs:
+        try:
+            cells.append(parse(job.config, job.choices, plan.activation_choices))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return cells
+
+
+def _datasets(cells: "list[Cell]") -> "list[Dataset]":
+    """Load the data of every cell, downloading what is missing; raise ConfigError where a setting does not fit it."""
+    from nnbench.data.loading import load
+    from nnbench.settings import ConfigError, check_against_data
+
+    datasets = [load(cell.source, cell.dtype) for cell in cells]
+    problems = [problem for pair in zip(cells, datasets, strict=True) for problem in check_against_data(*pair)]
+    if problems:
+        raise ConfigError(problems)
+    return datasets
+
+
+def _sweep(plan: "Grid", datasets: "list[Dataset]") -> int:
+    """Let Hydra run every job, then show what came of them; return the exit status."""
+    from nnbench import job, outcome, terminal
+
+    try:
+        job.prepare(plan, datasets)
+    except Exception as error:  # whatever MLflow or the disk says; nothing has been trained yet
+        terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}"])
+        return 1
+    with _signals_as_exceptions():
+        try:
+            train_cell()
+        except KeyboardInterrupt:
+            return outcome.show(plan, stopped_by=signal.SIGINT)
+        except SystemExit as stop:  # Hydra's way to say that a job raised, or ours to say SIGTERM
+            if stop.code == 128 + signal.SIGTERM:
+                return outcome.show(plan, stopped_by=signal.SIGTERM)
+            return outcome.show(plan) or 1
+    return outcome.show(plan)
+
+
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let SIGTERM end the process like an exit, so that open runs are closed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def train_cell(config: DictConfig) -> None:
+    """Train one cell: Hydra's job."""
+    from nnbench import grid, job
+
+    settings = HydraConfig.get()
+    multirun = settings.mode == RunMode.MULTIRUN
+    job.run(
+        grid.job_of(config, settings),
+        number=int(settings.job.num) if multirun else 0,
+        folder=Path(settings.runtime.output_dir),
+        sweep_folder=Path(settings.runtime.cwd, settings.sweep.dir if multirun else settings.run.dir),
+        activation_choices=grid.activation_choices([source.path for source in settings.runtime.config_sources]),
+    )

@@ -1,0 +1,94 @@
+"""The commands beside training: `report`, `sync`, `ui`. Their first word decides, see `nnbench.__main__`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from nnbench import __version__
+
+LOCAL_HOSTS = "localhost:*,127.0.0.1:*"  # MLflow's own default admits more than this machine
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def commands() -> None:
+    """nnbench beside training; `python -m nnbench --help` explains training itself."""
+
+
+@commands.command()
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+def sync(tracking_uri: str | None) -> None:
+    """Publish to MLflow what could not be published when it was trained."""
+    from nnbench.tracking import publish, record
+
+    outcomes = publish.publish_all(record.unpublished(Path.cwd()), tracking_uri)
+    for folder, error in outcomes:
+        click.echo(
+            f"{folder.parent.relative_to(Path.cwd())}  {'published' if error is None else f'not published: {error}'}"
+        )
+    failed = sum(error is not None for _, error in outcomes)
+    click.echo(f"{len(outcomes) - failed} published, {failed} still waiting")
+    sys.exit(1 if failed else 0)
+
+
+@commands.command()
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(tracking_uri: str | None, port: int) -> None:
+    """Open MLflow's page on the right store, on 127.0.0.1 alone."""
+    from nnbench.tracking import store
+
+    uri = store.resolve(tracking_uri)
+    if uri.startswith("http"):
+        click.echo(f"the store is a server; open {uri}")
+        return
+    if not store.exists(uri):
+        raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
+    click.echo("the page is ready in some seconds; Ctrl-C ends it")
+    for experiment in store.client(uri).search_experiments(filter_string="name != 'Default'", max_results=20):
+        click.echo(f"{experiment.name}: http://127.0.0.1:{port}{store.page(experiment.experiment_id)}")
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **store.QUIET, **os.environ}
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    command += ["--workers", "1", "--allowed-hosts", LOCAL_HOSTS]
+    try:
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603 - our own words
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@commands.command()
+@click.argument("study", default="nnbench")
+@click.option("--sweep", help="The id of one sweep; default: the newest result of every setting.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="A folder; default: reports/STUDY.")
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str | None) -> None:
+    """Build the report of STUDY (nnbench for sweeps without a name) from the MLflow store alone."""
+    from nnbench.report.build import build
+    from nnbench.report.results import NothingToReportError
+    from nnbench.tracking import read, store
+
+    uri = store.resolve(tracking_uri)
+    if not store.exists(uri):
+        raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
+    fingerprints = read.fingerprints_of(uri, study, sweep) if sweep else None
+    folder = (output or Path("reports", store.file_name(study))).absolute()
+    try:
+        made = build(uri, study, folder, fingerprints=fingerprints)
+    except NothingToReportError as nothing:
+        click.echo(str(nothing), err=True)
+        sys.exit(3)
+    click.echo(f"report  {made.page}")

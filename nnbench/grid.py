@@ -1,0 +1,239 @@
+"""The grid of a command line: which cells it stands for, and every problem with them before the first one starts.
+
+Hydra composes a configuration for each combination of group choices, once; the other overrides are then set in it. So a
+bad value anywhere in a large grid is found in a second, together with all others.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nnbench.places import CONF, EXPERIMENTS
+from nnbench.protocol.naming import flat_settings, labels
+from nnbench.settings import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of the grid, not yet checked: its resolved configuration and the choice made in each group."""
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    label: str = ""
+
+    @property
+    def tracked(self) -> bool:
+        """Whether MLflow gets to know of it."""
+        return self.choices["tracking"] != "none"
+
+    @property
+    def study(self) -> str:
+        """The study's name, or nnbench."""
+        return self.choices.get("study") or "nnbench"
+
+    @property
+    def experiment(self) -> str:
+        """The name of the experiment in MLflow."""
+        return self.config["tracking"].get("experiment") or self.study
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """The tracking URI, where one is configured."""
+        return self.config["tracking"].get("uri")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a command line stands for."""
+
+    jobs: tuple[Job, ...]
+    problems: tuple[str, ...]  # with keys and choices; a job whose choice is unknown has the default in its place
+    multirun: bool
+    folder: Path  # of the whole sweep, absolute
+    sweep: str
+    command: str
+    activation_choices: Mapping[str, Mapping[str, Any]]
+
+
+def activation_choices(folders: Iterable[Path | str]) -> dict[str, Any]:
+    """Return the configuration of every activation by its name; a folder hides those behind it."""
+    choices: dict[str, Any] = {}
+    for folder in folders:
+        for path in sorted(Path(folder).glob("activation/*.yaml")) if str(folder) else []:
+            choices.setdefault(path.stem, OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+    return choices
+
+
+def job_of(config: DictConfig, hydra_config: Any) -> Job:
+    """Return the job that Hydra composed, resolved."""
+    return Job(_plain(config), _choices(hydra_config))
+
+
+def expand(arguments: argparse.Namespace) -> Grid:
+    """Return the cells of Hydra's parsed command line, and every problem with its keys and choices."""
+    folders = [CONF]
+    search = [f"hydra.searchpath=[file://{EXPERIMENTS}]"]
+    if arguments.config_dir is not None:
+        extra = Path(arguments.config_dir).absolute()
+        if not extra.is_dir():
+            raise ConfigError([f"--config-dir is {arguments.config_dir}; it must be a folder, and {extra} is none"])
+        folders.insert(0, extra)
+        search = [f"hydra.searchpath=[file://{extra},file://{EXPERIMENTS}]"]
+
+    with initialize_config_dir(str(CONF), job_name="nnbench", version_base="1.3"):
+        composer = _Composer(arguments.config_name or "config", search)
+        overrides, problems = _parse(arguments.overrides)
+        # A study may itself ask for a multirun and name the keys to sweep; the command line narrows them.
+        settled = [override for override in overrides if not override.is_sweep_override()]
+        hydra_config = composer.compose(
+            [text for text in map(_text, settled) if composer.is_group(text) and not composer.unknown_choice(text)]
+        ).hydra
+        multirun = arguments.multirun or hydra_config.mode == RunMode.MULTIRUN
+        if multirun and hydra_config.sweeper.params:
+            of_study, more = _parse([f"{key}={value}" for key, value in hydra_config.sweeper.params.items()])
+            overrides, problems = of_study + overrides, problems + more
+        swept = list(
+            dict.fromkeys(override.get_key_element() for override in overrides if override.is_sweep_override())
+        )
+        if not multirun:
+            problems += [
+                f"{key} has several values, which is a sweep; add -m: python -m nnbench -m ..." for key in swept
+            ]
+
+        try:
+            (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+        except HydraException as error:
+            raise ConfigError([*problems, " ".join(str(error).split())]) from error
+        jobs: list[Job] = []
+        for combination in combinations:
+            unknown = {text: line for text in combination if (line := composer.unknown_choice(text))}
+            problems += unknown.values()
+            job, more = composer.job([text for text in combination if text not in unknown])
+            jobs.append(job)
+            problems += more
+    names = labels([flat_settings(job.config, job.choices) for job in jobs])
+    return Grid(
+        jobs=tuple(replace(job, label=label) for job, label in zip(jobs, names, strict=True)),
+        problems=tuple(dict.fromkeys(problems)),
+        multirun=multirun,
+        folder=Path(hydra_config.sweep.dir if multirun else hydra_config.run.dir).absolute(),
+        sweep=os.environ["NNBENCH_SWEEP"],
+        command=shlex.join(["python", "-m", "nnbench", *sys.argv[1:]]),
+        activation_choices=activation_choices(folders),
+    )
+
+
+class _Composer:
+    """Composes configurations, one for each combination of group choices."""
+
+    def __init__(self, config_name: str, search: list[str]):
+        self.config_name = config_name
+        self.search = search
+        self.loader = GlobalHydra.instance().config_loader()
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.compose([])  # puts the search path in force
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """Return the configuration for these group choices, Hydra's own part included."""
+        key = tuple(overrides)
+        if key not in self.composed:
+            try:
+                self.composed[key] = compose(
+                    self.config_name, overrides=[*self.search, *overrides], return_hydra_config=True
+                )
+            except HydraException as error:
+                raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
+        return self.composed[key]
+
+    def options(self, group: str) -> list[str]:
+        """Return the choices of a group; none where there is no such group."""
+        return self.loader.get_group_options(group, ObjectType.CONFIG)
+
+    def is_group(self, override: str) -> bool:
+        """Whether an override chooses a file, or belongs to Hydra itself."""
+        key = override.partition("=")[0].lstrip("+~")
+        return key.startswith("hydra") or bool(self.options(key.partition("@")[0]))
+
+    def unknown_choice(self, override: str) -> str:
+        """Return a line if an override chooses what its group does not have, else nothing."""
+        group, _, choice = override.partition("=")
+        group = group.lstrip("+")
+        options = self.options(group)
+        choice = choice.strip("'\"")
+        if not options or choice in options or (group, choice) == ("study", "null"):
+            return ""
+        return f"{group} is {choice}, which is not one of its choices{nearest(choice, options)}"
+
+    def job(self, combination: list[str]) -> tuple[Job, list[str]]:
+        """Return the cell of one combination of overrides, and a line for each that cannot be set."""
+        config = self.compose([text for text in combination if self.is_group(text)])
+        choices = _choices(config.hydra)
+        cell = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        OmegaConf.set_struct(cell, False)
+        overrides, problems = _parse([text for text in combination if not self.is_group(text)])
+        for override in overrides:
+            key = override.key_or_group
+            parent = OmegaConf.select(cell, key.rpartition(".")[0]) if "." in key else cell
+            name = key.rpartition(".")[2]
+            if override.is_delete():
+                problems.append(f"~{key} deletes a key; set it to another value instead")
+            elif not isinstance(parent, DictConfig):
+                known = nearest(key.partition(".")[0], [str(known) for known in cell])
+                problems.append(f"{key} is not a key of the configuration{known}")
+            elif name not in set(parent.keys()) and not (override.is_add() or override.is_force_add()):
+                group = key.rpartition(".")[0]
+                whose = f"an option of {group}={choices.get(group, group)}" if group else "a key of the configuration"
+                options = [str(option) for option in parent if option != "_target_"]
+                problems.append(f"{key} is not {whose}{nearest(name, options)}")
+            else:
+                OmegaConf.update(cell, key, override.value(), force_add=True)
+        try:
+            return Job(_plain(cell), choices), problems
+        except OmegaConfBaseException as error:
+            raise ConfigError([*problems, " ".join(str(error).split())]) from error
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration as dictionaries and lists, every interpolation resolved."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return plain
+
+
+def _choices(hydra_config: Any) -> dict[str, str]:
+    """Return the choice made in each of our own groups."""
+    choices = hydra_config.runtime.choices
+    return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+
+
+def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
+    """Parse overrides; return them, and a line for each that cannot be read."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides, problems = [], []
+    for text in texts:
+        try:
+            overrides.append(parser.parse_override(text))
+        except HydraException as error:
+            problems.append(
+                f"{text} cannot be read: {' '.join(str(error).split())}; write KEY=VALUE, lists as KEY=[A,B]"
+            )
+    return overrides, problems
+
+
+def _text(override: Override) -> str:
+    return f"{override.get_key_element()}={override.get_value_element_as_str()}"

@@ -1,0 +1,59 @@
+"""What came of a sweep: leaderboard, failures, how to go on. Read from the record folders alone."""
+
+import shlex
+import signal
+from pathlib import Path
+
+import pandas as pd
+
+from nnbench import terminal
+from nnbench.analysis.tables import leaderboard
+from nnbench.grid import Grid
+from nnbench.job import SweepFile
+from nnbench.tracking import record
+
+
+def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
+    """Print the outcome of a sweep; return the exit status: 1 if a cell failed, 128 + signal if it was stopped."""
+    folders = [plan.folder / str(number) for number in range(len(plan.jobs))] if plan.multirun else [plan.folder]
+    tables, failures = [], []
+    for folder in folders:
+        if not (folder / record.FOLDER).is_dir():
+            continue
+        cell = record.read(folder / record.FOLDER)
+        if cell.status == "failed":
+            log = (folder / record.FOLDER / record.ERROR_LOG).relative_to(Path.cwd())
+            failures.append((cell.identity.label, cell.cell["error"], log))
+        else:
+            tables.append(cell.replicas().assign(cell=cell.identity.label))
+
+    if tables:
+        terminal.print_leaderboard(leaderboard(pd.concat(tables, ignore_index=True)))
+    if failures:
+        terminal.print_failures(failures)
+    if stopped_by is not None:
+        done = len(tables)
+        terminal.print_stop(done, len(plan.jobs), plan.command if plan.jobs[0].tracked else None)
+        return 128 + stopped_by
+    if tables and plan.jobs[0].tracked:
+        command = f"python -m nnbench report {shlex.quote(plan.jobs[0].experiment)}"
+        terminal.print_next({"browse": "python -m nnbench ui", "report": _report(plan) or command})
+    return 1 if failures else 0
+
+
+def _report(plan: Grid) -> str:
+    """Build the report of a multirun that asks for one; return where it is, or nothing."""
+    first = plan.jobs[0]
+    if not (plan.multirun and first.config["report"]):
+        return ""
+    from nnbench.report.build import build
+    from nnbench.tracking import store
+
+    folder = Path("reports", store.file_name(first.experiment)).absolute()
+    sweep = SweepFile.read(plan.folder)
+    try:
+        report = build(store.resolve(first.tracking_uri), first.experiment, folder, fingerprints=sweep.fingerprints)
+    except Exception as error:  # the results are safe, and the command can be given again
+        terminal.print_problems([f"the report was not built: {type(error).__name__}: {error}"])
+        return ""
+    return str(report.page.relative_to(Path.cwd()))

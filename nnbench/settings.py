@@ -1,0 +1,331 @@
+"""The configuration at the border: every key typed and bounded, every problem found at once, then turned into a cell.
+
+`parse` takes a resolved configuration as plain dictionaries and lists. A group's dictionary names its class by
+`_target_` and gives its keyword arguments; the class says which exist, of which type (its annotations) and in which
+range (its own ValueError). Only classes of nnbench and of the modules listed in `plugins` are ever looked up.
+"""
+
+import importlib
+import inspect
+import json
+import operator
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import partial, reduce
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from nnbench.data import Dataset, Source
+from nnbench.nn.optimizers import Optimizer
+from nnbench.protocol.cell import Cell, Diagnostics
+from nnbench.protocol.fingerprint import seed_list
+
+AtLeast1 = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+MISSING = "???"  # OmegaConf's mark for a value that the user has to give
+PASSED_ON = (
+    "num_epochs",
+    "batch_size",
+    "weight_decay",
+    "clip_norm",
+    "selection",
+    "dtype",
+    "diagnostics",
+    "target_accuracy",
+)
+COMPONENTS = ("dataset", "optimizer", "activation", "loss", "initializer", "schedule")
+
+
+class ConfigError(Exception):
+    """The configuration has problems; `problems` has one line for each."""
+
+    def __init__(self, problems: Iterable[str]):
+        self.problems = list(dict.fromkeys(problems))
+        super().__init__("\n".join(self.problems))
+
+
+class Settings(BaseModel):
+    """The root of the configuration; a description completes the sentence "it must be ..."."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    seeds: Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Seed], Field(min_length=1)] = Field(
+        description="a number of seeds, 1 to 10000, or a list of different seeds, each at least 0"
+    )
+    num_epochs: AtLeast1 = Field(description="an integer, at least 1")
+    batch_size: AtLeast1 | Literal["full"] = Field(description="an integer, at least 1, or full")
+    hidden: list[AtLeast1] = Field(
+        description="a list of layer sizes, each an integer, at least 1, such as [32] or [128,64]; [] is a linear model"
+    )
+    layer_activations: list[str] | None = Field(description="a list of activations, one for each hidden layer, or null")
+    weight_decay: float = Field(ge=0, allow_inf_nan=False, description="a finite number, at least 0")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="a number above 0, or null")
+    selection: Literal["best", "last"] = Field(description="best or last")
+    target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(description="above 0 and at most 1, or null")
+    dtype: Literal["float32", "float64"] = Field(description="float32 or float64")
+    diagnostics: Diagnostics = Field(description="none or basic")
+    plugins: list[str] = Field(description="a list of names of Python modules")
+    resume: bool = Field(description="true or false")
+    report: bool = Field(description="true or false")
+    progress: bool = Field(description="true or false")
+    dry_run: bool = Field(description="true or false")
+    inspect: bool = Field(description="true or false")
+
+    dataset: dict[str, Any]
+    model: "ModelSettings"
+    activation: dict[str, Any]
+    optimizer: dict[str, Any]
+    loss: dict[str, Any]
+    initializer: dict[str, Any]
+    schedule: dict[str, Any]
+    tuning: dict[str, Any]
+    tracking: "TrackingSettings"
+
+
+class ModelSettings(BaseModel):
+    """The group `model`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    bias: bool = Field(description="true or false")
+
+
+class TrackingSettings(BaseModel):
+    """The group `tracking`; all empty for `tracking=none`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    uri: str | None = Field(default=None, description="a tracking URI of MLflow, or null")
+    experiment: Annotated[str, Field(min_length=1)] | None = Field(default=None, description="a name, or null")
+
+
+NESTED: dict[str, type[BaseModel]] = {"model": ModelSettings, "tracking": TrackingSettings}
+
+
+def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choices: Mapping[str, Any]) -> Cell:
+    """Turn a resolved configuration into a cell.
+
+    `choices` are the names chosen in each group; `activation_choices` maps the name of each activation to its
+    configuration, for `layer_activations`. Raises ConfigError with every problem that can be seen without the data.
+    """
+    problems: list[str] = []
+    try:
+        Settings.model_validate(dict(config))  # strict: "3" is no integer, 1 is no boolean
+    except ValidationError as error:
+        problems += [_sentence(config, details) for details in _first_for_each_key(error)]
+
+    plugins = [name for name in _as_list(config.get("plugins")) if isinstance(name, str)]
+    parts: dict[str, Any] = {}
+    for group in COMPONENTS:
+        if isinstance(config.get(group), Mapping):
+            try:
+                parts[group] = component(group, config[group], plugins)
+            except ConfigError as error:
+                problems += error.problems
+
+    seeds = config.get("seeds")
+    if isinstance(seeds, list) and all(isinstance(seed, int) for seed in seeds) and len(set(seeds)) < len(seeds):
+        problems.append(f"seeds is {seeds}; it must not name a seed twice")
+    try:
+        activations = _layer_activations(config, parts.get("activation"), activation_choices, plugins)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+    return Cell(
+        choices=dict(choices),
+        source=parts["dataset"](),
+        activations=activations,
+        loss=parts["loss"](),
+        initializer=parts["initializer"](),
+        schedule=parts["schedule"](),
+        new_optimizer=parts["optimizer"],
+        hidden=tuple(config["hidden"]),
+        bias=config["model"]["bias"],
+        seeds=tuple(seed_list(config["seeds"])),
+        **{key: config[key] for key in PASSED_ON},
+    )
+
+
+def check_against_data(cell: Cell, dataset: Dataset) -> list[str]:
+    """Return the problems of settings that do not fit the data."""
+    num_samples = len(dataset.train)
+    if cell.batch_size == "full" or cell.batch_size <= num_samples:
+        return []
+    return [
+        f"batch_size is {cell.batch_size} but the training split of {dataset.name} has {num_samples} samples; "
+        "lower it, or use batch_size=full"
+    ]
+
+
+def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> Callable[..., Any]:
+    """Return the class that a group's configuration names, with its keyword arguments bound and checked."""
+    options = dict(config)
+    kind = _look_up(group, options.pop("_target_", None), plugins)
+    signature = inspect.signature(kind)
+    hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]
+    keywords = [name for name in signature.parameters if name != "params"]  # an optimizer gets its parameters later
+
+    problems, typed = [], {}
+    for key, value in options.items():
+        if key not in keywords:
+            problems.append(f"{group}.{key} is not an option of {kind.__name__}{nearest(key, keywords)}")
+        elif value != MISSING:
+            try:
+                typed[key] = _typed(value, hints[key])
+            except ValidationError:
+                problems.append(f"{group}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
+    required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
+    missing = [name for name in required if options.get(name, MISSING) == MISSING]
+    problems += [f"{group}.{name} is missing; set it with {group}.{name}=VALUE" for name in missing]
+    if not missing:
+        problems += [f"{group}.{problem}" for problem in _range_problems(kind, typed, required)]
+    if problems:
+        raise ConfigError(problems)
+    return partial(kind, **typed)
+
+
+def _range_problems(kind: type, options: Mapping[str, Any], required: Iterable[str]) -> list[str]:
+    """Return what a class says against its options: nothing, or what it says against each of them alone."""
+    together = _complaints(kind, [options])
+    if not together:
+        return []
+    needed = {name: options[name] for name in required if name in options}
+    return _complaints(kind, [{**needed, name: value} for name, value in options.items()]) or together
+
+
+def _complaints(kind: type, attempts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the ValueErrors of building a class with each set of options."""
+    place = (np.zeros((1, 1)),) if issubclass(kind, Optimizer) else ()  # parameters to optimize
+    complaints = []
+    for options in attempts:
+        try:
+            kind(*place, **options)
+        except ValueError as error:
+            complaints.append(str(error))
+        except TypeError:  # a required option is not there, because its type was refused already
+            continue
+    return list(dict.fromkeys(complaints))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word: what is known, and what was probably meant."""
+    known = sorted(known)
+    matches = get_close_matches(word, known, n=1, cutoff=0.5)
+    meant = f"; did you mean {matches[0]}?" if matches else ""
+    return f"; known are {', '.join(known)}{meant}" if known else "; it has none"
+
+
+def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
+    """Return the class of that dotted name, if it is nnbench's own or of a module that the user listed."""
+    if not isinstance(target, str):
+        raise ConfigError([f"{group} has no _target_; choose it by name, such as {group}=NAME"])
+    module_name, _, class_name = target.rpartition(".")
+    allowed = ["nnbench.nn", "nnbench.data", *plugins]
+    if module_name not in allowed:
+        raise ConfigError(
+            [
+                f"{group}._target_ is {target!r}; it must be a class of {' or '.join(allowed)}, "
+                "or of a module listed in plugins=[MODULE]"
+            ]
+        )
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError([f"{group}._target_ is {target!r}, which cannot be found: {error}"]) from error
+    wanted = {"optimizer": Optimizer, "dataset": Source}.get(group, object)
+    if not (isinstance(kind, type) and issubclass(kind, wanted)):
+        raise ConfigError([f"{group}._target_ is {target!r}; it must be a class derived from {wanted.__name__}"])
+    return kind
+
+
+def _layer_activations(config: Mapping[str, Any], shared: Any, choices: Mapping[str, Any], plugins: list[str]) -> tuple:
+    """Return one activation for each hidden layer."""
+    hidden, names = config.get("hidden"), config.get("layer_activations")
+    if not isinstance(names, list):
+        return tuple(shared() for _ in _as_list(hidden)) if shared else ()
+    problems = [
+        f"layer_activations has {name!r}, which is not an activation{nearest(str(name), choices)}"
+        for name in names
+        if name not in choices
+    ]
+    if isinstance(hidden, list) and len(names) != len(hidden):
+        problems.append(f"layer_activations has {len(names)} names for {len(hidden)} hidden layers; give one for each")
+    if problems:
+        raise ConfigError(problems)
+    return tuple(component("activation", choices[name], plugins)() for name in names)
+
+
+def _first_for_each_key(error: ValidationError) -> list[Any]:
+    """Return the first complaint about each key; a union complains once for each of its members."""
+    first: dict[str, Any] = {}
+    for details in error.errors(include_url=False):
+        first.setdefault(_key(details), details)
+    return list(first.values())
+
+
+def _key(details: Mapping[str, Any]) -> str:
+    location = [str(part) for part in details["loc"]]
+    return ".".join(location[:2]) if location[0] in NESTED else location[0]
+
+
+def _sentence(config: Mapping[str, Any], details: Mapping[str, Any]) -> str:
+    """Say in one line what was got and what is allowed."""
+    key = _key(details)
+    group, _, inner = key.partition(".")
+    fields = (NESTED[group] if inner else Settings).model_fields
+    if details["type"] == "extra_forbidden":
+        return f"{key} is not a key of the configuration{nearest(inner or group, fields)}"
+    if details["type"] == "missing":
+        return f"{key} is missing"
+    value = config[group][inner] if inner else config[group]
+    return f"{key} is {_show(value)}; it must be {fields[inner or group].description or 'a group of options'}"
+
+
+def _typed(value: Any, annotation: Any) -> Any:
+    """Return the value as the annotated type; converted is only what JSON cannot tell apart: tuples and paths."""
+    return TypeAdapter(_without_arrays(annotation)).validate_json(json.dumps(value), strict=True)
+
+
+def _without_arrays(annotation: Any) -> Any:
+    """Return the annotation less its arrays, which are for callers in Python: `float | NDArray` is a number here."""
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation
+    members = [member for member in typing.get_args(annotation) if typing.get_origin(member) is not np.ndarray]
+    return reduce(operator.or_, members)
+
+
+def _describe(annotation: Any) -> str:
+    """Return the name of a type for people."""
+    annotation = _without_arrays(annotation)
+    names = {
+        float: "a number",
+        int: "an integer",
+        bool: "true or false",
+        str: "text",
+        Path: "a path",
+        type(None): "null",
+    }
+    if annotation in names:
+        return names[annotation]
+    members = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal:
+        return " or ".join(map(str, members))
+    if typing.get_origin(annotation) is tuple:
+        length = "" if Ellipsis in members else f"{len(members)} "
+        return f"a list of {length}values, each {_describe(members[0])}"
+    return " or ".join(_describe(member) for member in members)
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _as_list(value: Any) -> list:
+    return value if isinstance(value, list) else []
