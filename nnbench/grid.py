@@ -87,7 +87,7 @@ def job_of(config: DictConfig, hydra_config: Any) -> Job:
 
 def expand(arguments: argparse.Namespace) -> Grid:
     """Return the cells of Hydra's parsed command line, and every problem with its keys and choices."""
-    folders = [CONF]
+    folders = [CONF, EXPERIMENTS]
     search = [f"hydra.searchpath=[file://{EXPERIMENTS}]"]
     if arguments.config_dir is not None:
         extra = Path(arguments.config_dir).absolute()
@@ -97,7 +97,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
         search = [f"hydra.searchpath=[file://{extra},file://{EXPERIMENTS}]"]
 
     with initialize_config_dir(str(CONF), job_name="nnbench", version_base="1.3"):
-        composer = _Composer(arguments.config_name or "config", search)
+        composer = _Composer(arguments.config_name or "config", search, folders)
         overrides, problems = _parse(arguments.overrides)
         # A study may itself ask for a multirun and name the keys to sweep; the command line narrows them.
         settled = [override for override in overrides if not override.is_sweep_override()]
@@ -142,9 +142,10 @@ def expand(arguments: argparse.Namespace) -> Grid:
 class _Composer:
     """Composes configurations, one for each combination of group choices."""
 
-    def __init__(self, config_name: str, search: list[str]):
+    def __init__(self, config_name: str, search: list[str], folders: list[Path]):
         self.config_name = config_name
         self.search = search
+        self.folders = folders
         self.loader = GlobalHydra.instance().config_loader()
         self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.compose([])  # puts the search path in force
@@ -163,7 +164,8 @@ class _Composer:
 
     def options(self, group: str) -> list[str]:
         """Return the choices of a group; none where there is no such group."""
-        return self.loader.get_group_options(group, ObjectType.CONFIG)
+        files = {path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")}
+        return sorted(files | set(self.loader.get_group_options(group, ObjectType.CONFIG)))
 
     def is_group(self, override: str) -> bool:
         """Whether an override chooses a file, or belongs to Hydra itself."""

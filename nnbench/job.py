@@ -20,7 +20,7 @@ from nnbench.nn import Training
 from nnbench.protocol.cell import Cell, finish, start
 from nnbench.protocol.fingerprint import fingerprint
 from nnbench.settings import parse
-from nnbench.terminal import CellProgress
+from nnbench.terminal import CellProgress, say
 from nnbench.tracking import record
 from nnbench.tracking.record import Identity
 
@@ -62,6 +62,8 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> None:
     if first.tracked:
         from nnbench.tracking import publish, read, store
 
+        if not store.exists(store.resolve(first.tracking_uri)):
+            say("creating the store, once")
         store.prepare(first.tracking_uri, first.experiment)
         publish.publish_all(record.unpublished(Path.cwd()))
         if first.config["resume"]:
@@ -95,20 +97,13 @@ def run(
     if mark in sweep.fingerprints[:number]:
         progress.line(f"is the same setting as cell {sweep.fingerprints.index(mark) + 1}; trained once")
         return
-    if mark in sweep.finished:
-        from nnbench.tracking import read
-
-        read.fetch(job.tracking_uri, sweep.finished[mark], folder)
-        progress.line("is finished already; resume=false trains it again")
+    if mark in sweep.finished and _fetched(job, sweep.finished[mark], folder, progress):
         return
 
-    started = time.time()
-    attempt = _Attempt(job, identity, folder, started)
+    attempt = _Attempt(job, identity, folder, started=time.time())
     try:
-        with (
-            progress,
-            threadpool_limits(1),
-        ):  # one BLAS thread: small matrices gain nothing from more, and bits stay the same
+        # One BLAS thread: small matrices gain nothing from more, and the bits stay the same.
+        with progress, threadpool_limits(1):
             cell = parse(job.config, job.choices, activation_choices)
             accuracy = attempt.train(cell, progress)
         progress.line(accuracy)
@@ -120,10 +115,23 @@ def run(
         raise
 
 
+def _fetched(job: Job, run_id: str, folder: Path, progress: CellProgress) -> bool:
+    """Bring back the result that an earlier sweep left in MLflow; say if that cannot be done."""
+    from nnbench.tracking import read
+
+    try:
+        read.fetch(job.tracking_uri, run_id, folder)
+    except Exception as error:  # artifacts may be gone while the run is still there
+        progress.line(f"its result of run {run_id} cannot be fetched, so it is trained again: {error}")
+        return False
+    progress.line("is finished already; resume=false trains it again")
+    return True
+
+
 class _Attempt:
     """One try at a cell; what it knows of MLflow and of the clock."""
 
-    def __init__(self, job: Job, identity: Identity, folder: Path, started: float):
+    def __init__(self, job: Job, identity: Identity, folder: Path, *, started: float):
         self.job = job
         self.identity = identity
         self.folder = folder

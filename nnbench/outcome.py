@@ -51,6 +51,7 @@ def _report(plan: Grid) -> str:
 
     folder = Path("reports", store.file_name(first.experiment)).absolute()
     sweep = SweepFile.read(plan.folder)
+    terminal.say("building the report")
     try:
         report = build(store.resolve(first.tracking_uri), first.experiment, folder, fingerprints=sweep.fingerprints)
     except Exception as error:  # the results are safe, and the command can be given again

@@ -45,6 +45,11 @@ def print_problems(problems: Sequence[str]) -> None:
         console.print(f"{len(problems)} problems; nothing was started")
 
 
+def say(text: str) -> None:
+    """Print a line about what is being done."""
+    err().print(Text(text))
+
+
 class CellProgress:
     """The progress of one cell: bars on a terminal, lines elsewhere; nothing if switched off."""
 

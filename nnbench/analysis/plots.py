@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = sns.color_palette("colorblind")
-OPTIMIZERS = ("gd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "rprop")
+OPTIMIZERS = ("adam", "rmsprop", "momentum", "adagrad", "gd", "nesterov", "rprop")  # the most distinct colours first
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "leaky_relu", "identity")
 DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1.5, 1), (5, 1, 1, 1, 1, 1))
 AXIS_LABELS = {
@@ -75,7 +75,7 @@ def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes)
     optimizer_by_cell = dict(zip(replicas["cell"], replicas["optimizer"], strict=True))
     place_by_cell = {cell: place for place, cell in enumerate(leaderboard["cell"])}
     ax.scatter(
-        replicas["test/accuracy"],
+        100 * replicas["test/accuracy"],
         replicas["cell"].map(place_by_cell) + 0.22,
         c=[colours[name] for name in replicas["optimizer"]],
         alpha=0.45,
@@ -84,11 +84,11 @@ def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes)
     )
     for place, row in enumerate(leaderboard.itertuples()):
         colour = colours[optimizer_by_cell[row.cell]]
-        ax.plot([row.low, row.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
-        ax.plot(row.mean, place, "o", color=colour, markeredgecolor="black", markersize=7)
+        ax.plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
+        ax.plot(100 * row.mean, place, "o", color=colour, markeredgecolor="black", markersize=7)
     ax.set_yticks(range(len(leaderboard)), [str(cell) for cell in leaderboard["cell"]])
-    ax.invert_yaxis()
-    ax.set(xlabel="test accuracy (large: mean with 95 % interval over seeds; small: one seed each)", ylabel="")
+    ax.set_ylim(len(leaderboard) - 0.45, -0.45)
+    ax.set(xlabel="test accuracy (%)\nlarge: mean and its 95 % interval over seeds; small: one seed", ylabel="")
     ax.grid(axis="x", alpha=0.4)
     return ax
 

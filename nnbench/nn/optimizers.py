@@ -2,7 +2,8 @@
 
 `params` and `grads` are (replicas, num_params). Every hyperparameter is a number, or (replicas, 1) to give each replica
 its own. `step(grads, factor)` changes `params` in place; `factor` is the schedule's multiple of the learning rate.
-State arrays have the shape of `params` and start at zero; nothing of that size is allocated in a step.
+State arrays have the shape of `params` and start at zero; nothing of that size is allocated in a step (but the masks of
+Rprop).
 
 To add one: a class derived from `Optimizer` that names its state arrays, and a file in `conf/optimizer/`. Defaults are
 the paper's where it gives them; for plain gradient descent and momentum, which have no such paper, the learning rate is
@@ -26,6 +27,8 @@ class Optimizer:
     def __init__(self, params: NDArray, *, learning_rate: Hyperparameter):
         self.params = params  # (replicas, num_params)
         self.learning_rate = _positive("learning_rate", learning_rate)
+        if len(self.learning_rate) not in (1, len(params)):
+            raise ValueError(f"learning_rate has {len(self.learning_rate)} entries for {len(params)} replicas")
         self.num_steps = 0
         self.scratch = np.empty_like(params)
         for name in self.state_names:
@@ -282,6 +285,10 @@ class Rprop(Optimizer):
         self.decrease = _number("decrease", decrease, "above 0 and below 1", lambda value: (value > 0) & (value < 1))
         self.smallest_step = _positive("smallest_step", smallest_step)
         self.largest_step = _positive("largest_step", largest_step)
+        if not np.all(self.smallest_step < self.largest_step):
+            raise ValueError(
+                f"smallest_step is {smallest_step}; it must be below largest_step, which is {largest_step}"
+            )
         self.step_sizes += self.cast(self.learning_rate)
 
     def step(self, grads: NDArray, factor: float = 1.0) -> None:

@@ -127,13 +127,13 @@ class Training:
         return self.model.with_params(self.selected_params)
 
     def _train_epoch(self, train: Samples) -> NDArray:
-        """Take every step of one epoch; return the mean gradient norm of each layer, (replicas, layers)."""
+        """Take every step of one epoch; return the mean gradient norms, (replicas, layers + 1)."""
         started = perf_counter()
         order, labels = self._shuffled(train)
         num_samples = len(train.labels)
         batch_size = num_samples if order is None else min(int(self.batch_size), num_samples)
         starts = range(0, num_samples, batch_size)
-        grad_norms = np.zeros((len(self.active), len(self.model.weights)))
+        grad_norms = np.zeros((len(self.active), len(self.model.weights) + 1))
 
         for start in starts:
             batch = slice(start, min(start + batch_size, num_samples))
@@ -155,10 +155,10 @@ class Training:
             self.model.backward(delta)
             if self.weight_decay:
                 self.model.add_weight_decay(self.weight_decay)
-            layer_norms = self._layer_grad_norms()
-            grad_norms += layer_norms
+            norms = self._grad_norms()
+            grad_norms += norms
             if self.clip_norm is not None:
-                norm = np.sqrt(np.square(layer_norms).sum(axis=-1, keepdims=True))
+                norm = norms[:, -1:]
                 self.model.grads *= np.minimum(1, self.clip_norm / norm).astype(self.model.grads.dtype)
             progress = self.epoch + start / num_samples
             self.optimizer.step(self.model.grads, self.schedule(progress, self.num_epochs))
@@ -179,10 +179,11 @@ class Training:
         delta = np.empty_like(logits)
         return delta, self.model.loss(logits, labels, delta)
 
-    def _layer_grad_norms(self) -> NDArray:
-        """Return the norm of each layer's gradient, (replicas, layers)."""
+    def _grad_norms(self) -> NDArray:
+        """Return the norm of each layer's gradient and, last, of the whole gradient, (replicas, layers + 1)."""
         layers = [self.model.grads[:, part] for part in self.model.layer_slices()]
-        return np.stack([np.sqrt(np.vecdot(grads, grads)) for grads in layers], axis=-1)
+        squares = np.stack([np.vecdot(grads, grads) for grads in layers], axis=-1)
+        return np.sqrt(np.concatenate([squares, squares.sum(axis=-1, keepdims=True)], axis=-1))
 
     def _record(self, train: Samples, validation: Samples, grad_norms: NDArray) -> None:
         """Evaluate the replicas that are left, write the epoch into the history and select parameters."""
@@ -194,11 +195,11 @@ class Training:
             "train/accuracy": train_accuracy,
             "val/loss": val_loss,
             "val/accuracy": val_accuracy,
-            "train/grad_norm": np.sqrt(np.square(grad_norms).sum(axis=-1)),
+            "train/grad_norm": grad_norms[:, -1],
         }
         if self.weight_decay:
             metrics["train/objective"] = train_loss + self.model.penalty(self.weight_decay)
-        for layer, norm in enumerate(grad_norms.T, start=1):
+        for layer, norm in enumerate(grad_norms.T[:-1], start=1):
             metrics[f"layer{layer}/grad_norm"] = norm
         for name, values in metrics.items():
             self._append(name, np.where(finite, values, np.nan))

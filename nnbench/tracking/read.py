@@ -52,6 +52,8 @@ def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
         for entry in client.list_artifacts(run_id):
             if not entry.is_dir:
                 client.download_artifacts(run_id, entry.path, str(folder))
+        if not (folder / record.CELL).exists():
+            raise ValueError(f"run {run_id} has no {record.CELL} among its artifacts")
     published = {"run_id": run_id, "uri": store.resolve(uri)}
     (job_folder / record.PUBLISHED).write_text(json.dumps(published), encoding="utf-8")
     return job_folder / record.FOLDER

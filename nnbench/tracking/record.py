@@ -29,6 +29,7 @@ FOLDER = "record"
 PLACES = ("multirun", "outputs")  # below the current folder
 PUBLISHED = "published.json"  # beside the record folder, once MLflow has it all
 MANIFEST = "manifest.json"
+CELL = "cell.json"
 ERROR_LOG = "error.log"
 
 
@@ -155,7 +156,7 @@ def read(folder: Path) -> Record:
             content = (folder / name).read_bytes()
             if len(content) != entry["size"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
                 raise ValueError(f"{folder / name} is damaged: it is not what was written; train the cell again")
-        content = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / CELL).read_text(encoding="utf-8"))
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{folder} is not a whole record: {error}; train the cell again") from error
@@ -207,7 +208,7 @@ def _write_common(
     started: float,
 ) -> None:
     times = {"started": started, "ended": time.time()}
-    _write_json(folder / "cell.json", {"identity": asdict(identity), **times, **cell})
+    _write_json(folder / CELL, {"identity": asdict(identity), **times, **cell})
     resolved = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(resolved, encoding="utf-8")
     _write_json(folder / "environment.json", environment())
