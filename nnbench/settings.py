@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nnbench.data import Dataset, Source
@@ -83,7 +84,7 @@ class Settings(BaseModel):
     loss: dict[str, Any]
     initializer: dict[str, Any]
     schedule: dict[str, Any]
-    tuning: dict[str, Any]
+    tuning: Annotated[dict[str, Any], Field(max_length=0)] = Field(description="none, which has no options")
     tracking: "TrackingSettings"
 
 
@@ -120,6 +121,11 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
         problems += [_sentence(config, details) for details in _first_for_each_key(error)]
 
     plugins = [name for name in _as_list(config.get("plugins")) if isinstance(name, str)]
+    for name in plugins:
+        try:
+            _module(name)
+        except ConfigError as error:
+            problems += error.problems
     parts: dict[str, Any] = {}
     for group in COMPONENTS:
         if isinstance(config.get(group), Mapping):
@@ -170,7 +176,8 @@ def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> 
     kind = _look_up(group, options.pop("_target_", None), plugins)
     signature = inspect.signature(kind)
     hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]
-    keywords = [name for name in signature.parameters if name != "params"]  # an optimizer gets its parameters later
+    later = "params" if group == "optimizer" else None  # an optimizer gets its parameters when training starts
+    keywords = [name for name in signature.parameters if name != later]
 
     problems, typed = [], {}
     for key, value in options.items():
@@ -178,7 +185,7 @@ def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> 
             problems.append(f"{group}.{key} is not an option of {kind.__name__}{nearest(key, keywords)}")
         elif value != MISSING:
             try:
-                typed[key] = _typed(value, hints[key])
+                typed[key] = _typed(value, hints.get(key, Any))  # a plugin may do without annotations
             except ValidationError:
                 problems.append(f"{group}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
     required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
@@ -236,13 +243,21 @@ def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
             ]
         )
     try:
-        kind = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+        kind = getattr(_module(module_name), class_name)
+    except AttributeError as error:
         raise ConfigError([f"{group}._target_ is {target!r}, which cannot be found: {error}"]) from error
     wanted = {"optimizer": Optimizer, "dataset": Source}.get(group, object)
-    if not (isinstance(kind, type) and issubclass(kind, wanted)):
+    if not (isinstance(kind, type) and issubclass(kind, wanted)) or inspect.isabstract(kind):
         raise ConfigError([f"{group}._target_ is {target!r}; it must be a class derived from {wanted.__name__}"])
     return kind
+
+
+def _module(name: str) -> types.ModuleType:
+    """Import one of the modules that `_target_` may name."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a plugin is the user's own code and may raise anything
+        raise ConfigError([f"plugins has {name}, which cannot be imported: {type(error).__name__}: {error}"]) from error
 
 
 def _layer_activations(config: Mapping[str, Any], shared: Any, choices: Mapping[str, Any], plugins: list[str]) -> tuple:
@@ -253,7 +268,7 @@ def _layer_activations(config: Mapping[str, Any], shared: Any, choices: Mapping[
     problems = [
         f"layer_activations has {name!r}, which is not an activation{nearest(str(name), choices)}"
         for name in names
-        if name not in choices
+        if str(name) not in choices
     ]
     if isinstance(hidden, list) and len(names) != len(hidden):
         problems.append(f"layer_activations has {len(names)} names for {len(hidden)} hidden layers; give one for each")
@@ -297,7 +312,7 @@ def _without_arrays(annotation: Any) -> Any:
     """Return the annotation less its arrays, which are for callers in Python: `float | NDArray` is a number here."""
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
         return annotation
-    members = [member for member in typing.get_args(annotation) if typing.get_origin(member) is not np.ndarray]
+    members = [member for member in typing.get_args(annotation) if member != NDArray]
     return reduce(operator.or_, members)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 TEMPLATE = Path(__file__).with_name("template.py")
 TIMEOUT = 600  # seconds for a cell of the notebook
+# Figures shrink with a narrow window, wide tables scroll.
+STYLE = "<style>.jp-RenderedSVG img {max-width: 100%; height: auto} .jp-OutputArea-output {overflow-x: auto}</style>"
 
 
 @dataclass(frozen=True)
@@ -32,26 +34,24 @@ def build(uri: str, experiment: str, folder: Path, *, fingerprints: Collection[s
 
     from nnbench.report import results
 
+    results.study(uri, experiment, fingerprints=fingerprints)  # says in one line, not in a notebook, that it is empty
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = folder / "parameters.json"
     chosen = None if fingerprints is None else sorted(fingerprints)
     options = {"tracking_uri": uri, "experiment": experiment, "fingerprints": chosen}
-    parameters.write_text(json.dumps(options), encoding="utf-8")
-    results.load(parameters)  # says in one line, not in a notebook, that there is nothing
+    (folder / "parameters.json").write_text(json.dumps(options), encoding="utf-8")
 
     notebook = jupytext.read(TEMPLATE)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     report = Report(folder / "report.ipynb", folder / "report.html")
-    os.environ.setdefault(
-        "PYDEVD_DISABLE_FILE_VALIDATION", "1"
-    )  # a warning of the kernel's debugger that nobody asked for
-    with tempfile.TemporaryDirectory() as sockets:
+    with tempfile.TemporaryDirectory() as private:
         # Sockets in a folder of our own: TCP would be open to every user of the machine.
         client = NotebookClient(notebook, timeout=TIMEOUT, resources={"metadata": {"path": str(folder)}})
         kernel = client.create_kernel_manager()
-        kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
+        kernel.transport, kernel.ip = "ipc", f"{private}/kernel"
+        # Nobody's IPython profile is read or written, and the debugger keeps its warnings to itself.
+        own = {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
         try:
-            client.execute()
+            client.execute(env={**os.environ, **own})
         except CellExecutionError as error:
             jupytext.write(notebook, report.notebook)
             raise RuntimeError(f"a cell of the report failed; see {report.notebook}: {error}") from error
@@ -60,5 +60,5 @@ def build(uri: str, experiment: str, folder: Path, *, fingerprints: Collection[s
     exporter = HTMLExporter(template_name="lab", embed_images=True, mathjax_url="", require_js_url="")
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": experiment}})
-    report.page.write_text(page, encoding="utf-8")
+    report.page.write_text(page.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
     return report

@@ -3,6 +3,7 @@
 import html
 import json
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Results:
     """The cells of a study with all their seeds.
 
     `replicas` has one row for each seed of each cell, `history` one for each of its epochs; both name the cell, its
-    optimizer and its activation. `cells` has one row for each cell: run id, status, command. `confusion` has the counts
+    optimizer and its activation. `cells` has one row for each cell: run id, status (damaged where the store has no
+    whole record of it), command. `confusion` has the counts
     of each cell's test split.
     """
 
@@ -66,14 +68,19 @@ class Results:
         sentences.append(
             "Each cell ran with the hyperparameters of its configuration: this compares settings, not tuned optimizers."
         )
-        diverged = int(board["diverged"].sum())
-        if diverged:
-            sentences.append(f"{diverged} of {len(self.replicas)} trainings diverged; they count as chance level.")
+        diverged = board[board["diverged"] > 0]
+        if len(diverged):
+            counts = ", ".join(f"{row.cell}: {row.diverged} of {row.seeds}" for row in diverged.itertuples())
+            sentences.append(
+                f"{diverged['diverged'].sum()} of {len(self.replicas)} trainings diverged and count as chance level "
+                f"({counts})."
+            )
         if len(set(board["seeds"])) > 1:
             sentences.append("The cells have unequal numbers of seeds, so the order is not a fair ranking.")
-        failed = self.cells[self.cells["status"] == "failed"]
-        if len(failed):
-            sentences.append(f"{len(failed)} cells failed and are missing here: {', '.join(failed['cell'])}.")
+        for status, cause in (("failed", "training failed"), ("damaged", "the store's record is damaged")):
+            missing = self.cells.loc[self.cells["status"] == status, "cell"]
+            if len(missing):
+                sentences.append(f"Missing, as {cause} ({len(missing)} of {len(self.cells)}): {', '.join(missing)}.")
         return Paragraph(" ".join(sentences))
 
     def accuracies(self) -> None:
@@ -98,7 +105,7 @@ class Results:
         """Return what produced the results: commands, run ids, versions, processor."""
         facts = {
             "experiment in MLflow": self.experiment,
-            "command": "; ".join(self.cells["command"].unique()),
+            "command": "; ".join(self.cells["command"].dropna().unique()),
             "seeds": ", ".join(map(str, sorted(self.replicas["seed"].unique()))),
             "runs": ", ".join(self.cells["run_id"]),
         }
@@ -123,15 +130,20 @@ class Results:
 def load(parameters: str | Path) -> Results:
     """Read the study that a JSON file names (see `build`); raises NothingToReportError if it has no result."""
     options = json.loads(Path(parameters).read_text(encoding="utf-8"))
+    return study(options["tracking_uri"], options["experiment"], fingerprints=options["fingerprints"])
+
+
+def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = None) -> Results:
+    """Read a study from the store at a resolved URI, all of its cells or those; raises as `load` does."""
     pd.set_option("display.max_colwidth", None)  # a command that is cut off cannot be repeated
     replicas, history, cells, confusion = [], [], [], {}
     environment: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        found = read.fetch_newest(
-            options["tracking_uri"], options["experiment"], Path(folder), fingerprints=options.get("fingerprints")
-        )
+        found, damaged = read.fetch_newest(uri, experiment, Path(folder), fingerprints=fingerprints)
         names = labels([flat_settings(record.config, record.choices) for record in found.values()])
-        for label, (run_id, record) in zip(names, found.items(), strict=True):
+        for name, (run_id, record) in zip(names, found.items(), strict=True):
+            # Equal settings are different cells where the data behind a path have changed.
+            label = name if names.count(name) == 1 else f"{name} {record.identity.fingerprint[:8]}"
             choices = {group: record.choices[group] for group in ("optimizer", "activation", "dataset")}
             cells.append({"cell": label, "status": record.status, "run_id": run_id, "command": record.identity.command})
             if record.status == "failed":
@@ -140,11 +152,13 @@ def load(parameters: str | Path) -> Results:
             history.append(record.history().assign(cell=label, **choices))
             confusion[label] = record.confusion()
             environment = record.environment()
+    cells += [{"cell": name, "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
     if not replicas:
-        failed = f", {len(cells)} failed" if cells else ""
-        raise NothingToReportError(f"{options['experiment']} has no finished cell in {options['tracking_uri']}{failed}")
+        counts = pd.Series([cell["status"] for cell in cells], dtype=str).value_counts()
+        others = "".join(f", {count} {status}" for status, count in counts.items())
+        raise NothingToReportError(f"{experiment} has no finished cell in {uri}{others}")
     return Results(
-        options["experiment"],
+        experiment,
         pd.concat(replicas, ignore_index=True),
         pd.concat(history, ignore_index=True),
         pd.DataFrame(cells),
