@@ -48,7 +48,6 @@ def run() -> int:
         return 0
 
     from nnbench import grid, terminal
-    from nnbench.data import DataError
     from nnbench.settings import ConfigError
 
     # Unique even for sweeps that start in the same second.
@@ -59,9 +58,6 @@ def run() -> int:
         datasets = _datasets(cells)
     except ConfigError as error:
         terminal.print_problems(error.problems)
-        return 2
-    except DataError as error:
-        terminal.print_problems([str(error)])
         return 2
 
     terminal.print_plan(cells, datasets)
@@ -90,12 +86,19 @@ def _cells(plan: "Grid") -> "list[Cell]":
 
 
 def _datasets(cells: "list[Cell]") -> "list[Dataset]":
-    """Load the data of every cell, downloading what is missing; raise ConfigError where a setting does not fit it."""
+    """Load the data of every cell, downloading what is missing; raise ConfigError with all that does not fit."""
+    from nnbench.data import DataError
     from nnbench.data.loading import load
     from nnbench.settings import ConfigError, check_against_data
 
-    datasets = [load(cell.source, cell.dtype) for cell in cells]
-    problems = [problem for pair in zip(cells, datasets, strict=True) for problem in check_against_data(*pair)]
+    datasets, problems = [], []
+    for cell in cells:
+        try:
+            datasets.append(load(cell.source, cell.dtype))
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            problems += check_against_data(cell, datasets[-1])
     if problems:
         raise ConfigError(problems)
     return datasets

@@ -1,8 +1,10 @@
 """The commands beside training: `report`, `sync`, `ui`. Their first word decides, see `nnbench.__main__`."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -64,10 +66,16 @@ def ui(tracking_uri: str | None, port: int) -> None:
         str(port),
     ]
     command += ["--workers", "1", "--allowed-hosts", LOCAL_HOSTS]
-    try:
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603 - our own words
-    except KeyboardInterrupt:
-        sys.exit(130)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A group of its own: MLflow starts further processes, and none of them may outlive this one.
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:  # noqa: S603 - our own words
+        try:
+            sys.exit(server.wait())
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
 
 
 @commands.command()

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnbench.places import CONF, EXPERIMENTS
+from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.settings import ConfigError, nearest
 
@@ -88,16 +89,11 @@ def job_of(config: DictConfig, hydra_config: Any) -> Job:
 def expand(arguments: argparse.Namespace) -> Grid:
     """Return the cells of Hydra's parsed command line, and every problem with its keys and choices."""
     folders = [CONF, EXPERIMENTS]
-    search = [f"hydra.searchpath=[file://{EXPERIMENTS}]"]
     if arguments.config_dir is not None:
-        extra = Path(arguments.config_dir).absolute()
-        if not extra.is_dir():
-            raise ConfigError([f"--config-dir is {arguments.config_dir}; it must be a folder, and {extra} is none"])
-        folders.insert(0, extra)
-        search = [f"hydra.searchpath=[file://{extra},file://{EXPERIMENTS}]"]
+        folders.append(_extra_folder(arguments.config_dir))
 
     with initialize_config_dir(str(CONF), job_name="nnbench", version_base="1.3"):
-        composer = _Composer(arguments.config_name or "config", search, folders)
+        composer = _Composer(arguments.config_name or "config", folders)
         overrides, problems = _parse(arguments.overrides)
         # A study may itself ask for a multirun and name the keys to sweep; the command line narrows them.
         settled = [override for override in overrides if not override.is_sweep_override()]
@@ -115,6 +111,11 @@ def expand(arguments: argparse.Namespace) -> Grid:
             problems += [
                 f"{key} has several values, which is a sweep; add -m: python -m nnbench -m ..." for key in swept
             ]
+        problems += [
+            f"{key} has several values; the cells of a sweep have it in common, so give it one"
+            for key in swept
+            if key.lstrip("+").partition(".")[0] in OUTPUT_OPTIONS
+        ]
 
         try:
             (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
@@ -127,6 +128,8 @@ def expand(arguments: argparse.Namespace) -> Grid:
             job, more = composer.job([text for text in combination if text not in unknown])
             jobs.append(job)
             problems += more
+        if not jobs:
+            problems.append("the sweep has no cell; one of its keys has an empty range of values")
     names = labels([flat_settings(job.config, job.choices) for job in jobs])
     return Grid(
         jobs=tuple(replace(job, label=label) for job, label in zip(jobs, names, strict=True)),
@@ -139,13 +142,28 @@ def expand(arguments: argparse.Namespace) -> Grid:
     )
 
 
+def _extra_folder(name: str) -> Path:
+    """Return the folder of --config-dir; raise ConfigError where it would not do what it seems to."""
+    folder = Path(name).absolute()
+    if not folder.is_dir():
+        raise ConfigError([f"--config-dir is {name}; it must be a folder, and {folder} is none"])
+    hidden = [path for path in sorted(folder.glob("*/*.yaml")) if (CONF / path.relative_to(folder)).exists()]
+    if hidden:
+        raise ConfigError(
+            [f"{path} has the name of a choice of nnbench, which would be taken; rename it" for path in hidden]
+        )
+    return folder
+
+
 class _Composer:
     """Composes configurations, one for each combination of group choices."""
 
-    def __init__(self, config_name: str, search: list[str], folders: list[Path]):
+    def __init__(self, config_name: str, folders: list[Path]):
         self.config_name = config_name
-        self.search = search
         self.folders = folders
+        # Quoted, because a path may hold whatever Hydra's grammar gives a meaning.
+        places = [str(folder).replace('"', r"\"") for folder in folders[1:]]
+        self.search = "hydra.searchpath=[" + ",".join(f'"file://{place}"' for place in places) + "]"
         self.loader = GlobalHydra.instance().config_loader()
         self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.compose([])  # puts the search path in force
@@ -156,7 +174,7 @@ class _Composer:
         if key not in self.composed:
             try:
                 self.composed[key] = compose(
-                    self.config_name, overrides=[*self.search, *overrides], return_hydra_config=True
+                    self.config_name, overrides=[self.search, *overrides], return_hydra_config=True
                 )
             except HydraException as error:
                 raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
@@ -164,6 +182,8 @@ class _Composer:
 
     def options(self, group: str) -> list[str]:
         """Return the choices of a group; none where there is no such group."""
+        if not group:  # from an override without a key, such as =1
+            return []
         files = {path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")}
         return sorted(files | set(self.loader.get_group_options(group, ObjectType.CONFIG)))
 
@@ -178,7 +198,7 @@ class _Composer:
         group = group.lstrip("+")
         options = self.options(group)
         choice = choice.strip("'\"")
-        if not options or choice in options or (group, choice) == ("study", "null"):
+        if not options or choice in options:
             return ""
         return f"{group} is {choice}, which is not one of its choices{nearest(choice, options)}"
 
@@ -232,7 +252,8 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
             overrides.append(parser.parse_override(text))
         except HydraException as error:
             problems.append(
-                f"{text} cannot be read: {' '.join(str(error).split())}; write KEY=VALUE, lists as KEY=[A,B]"
+                f"{text} cannot be read: {' '.join(str(error).split())}; write KEY=VALUE, lists as KEY=[A,B], "
+                "and text with special characters as 'KEY=\"TEXT\"'"
             )
     return overrides, problems
 

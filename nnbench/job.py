@@ -56,7 +56,10 @@ class SweepFile:
 
 def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> None:
     """Create folder and store, publish what earlier sweeps left behind, find the cells that need no training."""
-    fingerprints = [fingerprint(job.config, dataset.digest) for job, dataset in zip(plan.jobs, datasets, strict=True)]
+    fingerprints = [
+        fingerprint(job.config, dataset.digest, plan.activation_choices)
+        for job, dataset in zip(plan.jobs, datasets, strict=True)
+    ]
     first = plan.jobs[0]
     finished: dict[str, str] = {}
     if first.tracked:

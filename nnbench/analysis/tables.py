@@ -12,7 +12,8 @@ from nnbench.analysis.statistics import bootstrap_interval
 def leaderboard(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.DataFrame:
     """Return one row for each cell, best mean first: mean and 95 % interval over seeds, seeds, diverged seeds.
 
-    Diverged replicas count with the score at chance level that they were given. Columns: cell, mean, low, high, seeds,
+    Diverged replicas count with the score at chance level that they were given; cells without any other come last,
+    whatever that level is. Columns: cell, mean, low, high, seeds,
     diverged, val_accuracy.
     """
     rows = []
@@ -29,4 +30,7 @@ def leaderboard(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.
                 "val_accuracy": group["val/selected_accuracy"].mean(),
             }
         )
-    return pd.DataFrame(rows).sort_values("mean", ascending=False, kind="stable", ignore_index=True)
+    board = pd.DataFrame(rows)
+    board["all diverged"] = board["diverged"] == board["seeds"]
+    in_order = board.sort_values(["all diverged", "mean"], ascending=[True, False], ignore_index=True)  # stable
+    return in_order.drop(columns="all diverged")

@@ -33,13 +33,15 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _words(entry: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
     by_layer = entry.get("layer_activations")
-    return ["+".join(by_layer) if group == "activation" and by_layer else str(entry[group]) for group in groups]
+    layers = "+".join(map(str, by_layer)) if isinstance(by_layer, list) else ""
+    return [layers if group == "activation" and layers else str(entry.get(group)) for group in groups]
 
 
 def _options(entry: Mapping[str, Any], groups: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     alike = [other for other in settings if _words(other, groups) == _words(entry, groups)]
-    options = [key for key in entry if key.partition(".")[0] not in {*OUTPUT_OPTIONS, "layer_activations"}]
-    return [f"{key.rpartition('.')[2]}={entry[key]}" for key in options if _differ(alike, key)]
+    keys = [key for key in entry if key.partition(".")[0] not in OUTPUT_OPTIONS and _differ(alike, key)]
+    names = [key.rpartition(".")[2] for key in keys]
+    return [f"{name if names.count(name) == 1 else key}={entry[key]}" for key, name in zip(keys, names, strict=True)]
 
 
 def _differ(settings: Sequence[Mapping[str, Any]], key: str) -> bool:

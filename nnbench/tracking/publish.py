@@ -8,10 +8,13 @@ flush; numbers that are not finite never become metrics.
 import getpass
 import json
 import math
+import os
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
@@ -22,9 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
+    from mlflow.models import Model
 
-MOST_METRICS = 1000  # in one log_batch, a limit of MLflow's
-MOST_PARAMS = 100
+_Item = TypeVar("_Item")
+MOST_METRICS, MOST_PARAMS = 900, 100  # in one log_batch; MLflow takes 1000 of both together
 SECONDS = "time/train_seconds"
 LONGEST_PARAM = 6000  # MLflow cuts longer values without a word; the artifact config.yaml has them whole
 RUN_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -32,12 +36,14 @@ RUN_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED"
 
 def publish(folder: Path, uri: str | None, experiment: str) -> str:
     """Bring MLflow up to a record folder and remember that it is; return the id of the cell's run."""
-    cell = record.read(folder)
-    publisher = Publisher(uri, experiment, cell.identity)
-    run_id = publisher.publish(cell)
-    (folder.parent / record.PUBLISHED).write_text(
-        json.dumps({"run_id": run_id, "uri": publisher.uri}), encoding="utf-8"
-    )
+    from filelock import FileLock
+
+    published = folder.parent / record.PUBLISHED
+    with FileLock(published.with_suffix(".lock")):  # another command may be at the same record
+        cell = record.read(folder)
+        publisher = Publisher(uri, experiment, cell.identity)
+        run_id = publisher.publish(cell)
+        published.write_text(json.dumps({"run_id": run_id, "uri": publisher.uri}), encoding="utf-8")
     return run_id
 
 
@@ -50,17 +56,17 @@ class Publisher:
         self.experiment_id = store.experiment_id(self.uri, experiment)
         self.identity = identity
         self.flushed_epoch = 0
-        found = self.client.search_runs(
-            [self.experiment_id], filter_string=f"tags.`nnbench.record` = '{identity.key}'", max_results=1000
-        )
+        found = store.runs(self.uri, self.experiment_id, f"tags.`nnbench.record` = '{identity.key}'")
         self.run_by_place: dict[str, Run] = {run.data.tags["nnbench.place"]: run for run in found}
 
     def flush(
         self, config: Mapping[str, Any], choices: Mapping[str, str], history: "pd.DataFrame", started: float
     ) -> None:
         """Add the epochs of a cell in training that MLflow lacks; `history` has one row for each replica and epoch."""
-        run = self._run("cell", "cell", self.identity.label, started, params=flat_settings(config, choices))
-        self._log(run, _curve_metrics(mean_curves(history[history["epoch"] > self.flushed_epoch]), started))
+        run = self._run("cell", "cell", self.identity.label, started)
+        curves = mean_curves(history[history["epoch"] > self.flushed_epoch])
+        params = {} if self.flushed_epoch else flat_settings(config, choices)
+        self._log(run, _curve_metrics(curves, started), params)
         self.flushed_epoch = _last_epoch(history)
 
     def close(self, status: str) -> None:
@@ -72,10 +78,8 @@ class Publisher:
 
     def publish(self, cell: Record) -> str:
         """Write all runs of a record; return the id of the cell's."""
-        run = self._run(
-            "cell", "cell", cell.identity.label, cell.cell["started"], params=flat_settings(cell.config, cell.choices)
-        )
-        if run.info.status != "RUNNING":
+        run = self._run("cell", "cell", cell.identity.label, cell.cell["started"])
+        if run.info.status == RUN_STATUS[cell.status]:
             return run.info.run_id
         ended = _milliseconds(cell.cell["ended"])
         replicas, history = cell.replicas(), cell.history()
@@ -83,11 +87,13 @@ class Publisher:
         for row in replicas.to_dict("records"):
             self._publish_replica(cell, run, row, curves_by_seed[row["seed"]].set_index("epoch").drop(columns="seed"))
 
+        metrics: list[Metric] = []
         if len(history):
             curves = mean_curves(history[history["epoch"] > self.flushed_epoch])
-            self._log(run, _curve_metrics(curves, cell.cell["started"]))
-            self._log(run, _summary_metrics(_cell_summary(cell, replicas), _last_epoch(history), ended))
+            metrics += _curve_metrics(curves, cell.cell["started"])
+            metrics += _summary_metrics(_cell_summary(cell, replicas), _last_epoch(history), ended)
             self._log_dataset(run, cell)
+        self._log(run, metrics, flat_settings(cell.config, cell.choices))
         tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
         for key, value in tags.items():
             self.client.set_tag(run.info.run_id, key, value)
@@ -100,29 +106,17 @@ class Publisher:
         seed = row["seed"]
         params = {"seed": seed, **{group: cell.choices[group] for group in ("optimizer", "activation", "dataset")}}
         tags = {"mlflow.parentRunId": parent.info.run_id, "nnbench.status": row["status"]}
-        run = self._run(
-            "replica", f"seed {seed}", f"{cell.identity.label} seed {seed}", cell.cell["started"], params, tags
-        )
-        if run.info.status != "RUNNING":
+        run = self._run("replica", f"seed {seed}", f"{cell.identity.label} seed {seed}", cell.cell["started"], tags)
+        if run.info.status == RUN_STATUS[row["status"]]:
             return
         ended = _milliseconds(cell.cell["ended"])
         summary = {name: value for name, value in row.items() if name not in ("seed", "status")}
         metrics = _curve_metrics(curves, cell.cell["started"])
-        self._log(run, metrics + _summary_metrics(summary, int(curves.index[-1]), ended))
+        self._log(run, metrics + _summary_metrics(summary, int(curves.index[-1]), ended), params)
         self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
 
-    def _run(
-        self,
-        kind: str,
-        place: str,
-        name: str,
-        started: float,
-        params: Mapping[str, Any],
-        tags: Mapping[str, str] | None = None,
-    ) -> "Run":
+    def _run(self, kind: str, place: str, name: str, started: float, tags: Mapping[str, str] | None = None) -> "Run":
         """Return the run of that place in the record, which is created where MLflow lacks it."""
-        from mlflow.entities import Param
-
         if place not in self.run_by_place:
             tags = {
                 "nnbench.kind": kind,
@@ -135,21 +129,22 @@ class Publisher:
                 "nnbench.version": __version__,
                 "mlflow.source.name": self.identity.command,
                 "mlflow.source.type": "LOCAL",
-                "mlflow.user": getpass.getuser(),
+                "mlflow.user": _user(),
                 **(tags or {}),
             }
-            run = self.client.create_run(
+            self.run_by_place[place] = self.client.create_run(
                 self.experiment_id, start_time=_milliseconds(started), tags=tags, run_name=name
             )
-            entries = [Param(key, _text(value)[:LONGEST_PARAM]) for key, value in params.items()]
-            for start in range(0, len(entries), MOST_PARAMS):
-                self.client.log_batch(run.info.run_id, params=entries[start : start + MOST_PARAMS])
-            self.run_by_place[place] = run
         return self.run_by_place[place]
 
-    def _log(self, run: "Run", metrics: "list[Metric]") -> None:
-        for start in range(0, len(metrics), MOST_METRICS):
-            self.client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST_METRICS])
+    def _log(self, run: "Run", metrics: "list[Metric]", params: Mapping[str, Any]) -> None:
+        """Send metrics and params in one batch, or in as many as MLflow's limits ask for."""
+        from mlflow.entities import Param
+
+        entries = [Param(key, _text(value)[:LONGEST_PARAM]) for key, value in params.items()]
+        batches = zip_longest(_parts(metrics, MOST_METRICS), _parts(entries, MOST_PARAMS), fillvalue=())
+        for some_metrics, some_params in batches:
+            self.client.log_batch(run.info.run_id, metrics=some_metrics, params=some_params)
 
     def _log_dataset(self, run: "Run", cell: Record) -> None:
         """Tell MLflow which data the cell was trained on."""
@@ -174,10 +169,28 @@ class Publisher:
     def _log_artifacts(self, run: "Run", cell: Record) -> None:
         """Copy the record's files and log its network as a model that can be served."""
         for path in sorted(cell.folder.iterdir()):
-            if path.is_file() and path.name != record.MANIFEST:
+            if path.is_file():
                 self.client.log_artifact(run.info.run_id, str(path))
-        if (cell.folder / "model").is_dir() and not (run.outputs and run.outputs.model_outputs):
-            _log_model(run.info.run_id, cell)
+        if (cell.folder / record.MODEL).is_dir():
+            self._log_model(run.info.run_id, cell)
+
+    def _log_model(self, run_id: str, cell: Record) -> None:
+        """Log the record's network; what an attempt before this one has done is not done again."""
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from mlflow.models import Model
+
+        found = self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
+        model = found[0] if found else self.client.create_logged_model(self.experiment_id, "model", run_id)
+        if model.status == LoggedModelStatus.READY:
+            return
+        outputs = self.client.get_run(run_id).outputs
+        if outputs is None or not outputs.model_outputs:
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        with tempfile.TemporaryDirectory() as folder:
+            description = Model(model.artifact_location, run_id, model_id=model.model_id)
+            _save_model(Path(folder, "model"), cell, description)
+            self.client.log_model_artifacts(model.model_id, str(Path(folder, "model")))
+        self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def mean_curves(history: "pd.DataFrame") -> "pd.DataFrame":
@@ -185,12 +198,13 @@ def mean_curves(history: "pd.DataFrame") -> "pd.DataFrame":
     return history.drop(columns="seed").groupby("epoch").mean()
 
 
-def _log_model(run_id: str, cell: Record) -> None:
+def _save_model(folder: Path, cell: Record, description: "Model") -> None:
+    """Write the network as a model of MLflow's, which `served_model.py` runs from arrays and JSON."""
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    names = json.loads((cell.folder / "model" / "names.json").read_text(encoding="utf-8"))
+    names = json.loads((cell.folder / record.MODEL / "names.json").read_text(encoding="utf-8"))
     if cell.cell["dataset"]["image"]:
         import numpy as np
 
@@ -200,15 +214,28 @@ def _log_model(run_id: str, cell: Record) -> None:
     outputs = Schema(
         [ColSpec("string", "class"), *(ColSpec("double", f"probability of {name}") for name in names["classes"])]
     )
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is no input example, which would run the model once more
-        mlflow.pyfunc.log_model(
-            name="model",
+        mlflow.pyfunc.save_model(
+            str(folder),
+            mlflow_model=description,
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"model": str(cell.folder / "model")},
+            artifacts={"model": str(cell.folder / record.MODEL)},
             signature=ModelSignature(inputs, outputs),
             pip_requirements=[f"nnbench=={__version__}"],
         )
+
+
+def _parts(items: list[_Item], size: int) -> list[list[_Item]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _user() -> str:
+    """Return who trained: a name, or the number where the system knows none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _text(value: Any) -> str:

@@ -10,30 +10,14 @@ from nnbench.tracking import record, store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-PAGE = 1000  # MLflow returns no more at once
-
 
 def cell_runs(uri: str | None, experiment: str, *, condition: str = "") -> "list[Run]":
     """Return the runs of the cells of an experiment, newest first; `condition` is added to MLflow's filter."""
     uri = store.resolve(uri)
-    client = store.client(uri)
-    found = client.get_experiment_by_name(experiment)
+    found = store.client(uri).get_experiment_by_name(experiment)
     if found is None:
         return []
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [found.experiment_id],
-            filter_string=f"tags.`nnbench.kind` = 'cell'{condition}",
-            max_results=PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    return store.runs(uri, found.experiment_id, f"tags.`nnbench.kind` = 'cell'{condition}")
 
 
 def finished_cells(uri: str | None, experiment: str) -> dict[str, str]:
@@ -52,8 +36,8 @@ def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
         for entry in client.list_artifacts(run_id):
             if not entry.is_dir:
                 client.download_artifacts(run_id, entry.path, str(folder))
-        if not (folder / record.CELL).exists():
-            raise ValueError(f"run {run_id} has no {record.CELL} among its artifacts")
+        record.check(folder, besides=record.MODEL)
+        (folder / record.MANIFEST).unlink()
     published = {"run_id": run_id, "uri": store.resolve(uri)}
     (job_folder / record.PUBLISHED).write_text(json.dumps(published), encoding="utf-8")
     return job_folder / record.FOLDER
@@ -61,21 +45,29 @@ def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
 
 def fetch_newest(
     uri: str | None, experiment: str, folder: Path, *, fingerprints: Collection[str] | None = None
-) -> dict[str, record.Record]:
+) -> tuple[dict[str, record.Record], dict[str, str]]:
     """Bring the newest record of each fingerprint into `folder`; return them by run id, in the order of training.
 
-    `fingerprints` keeps those alone. Runs that are still open have no record yet and are left out.
+    `fingerprints` keeps those alone. Runs that are still open have no record yet and are left out; those whose record
+    is damaged or gone are the second result, their names by run id.
     """
     newest: dict[str, Run] = {}
     for run in cell_runs(uri, experiment):
         fingerprint = run.data.tags["nnbench.fingerprint"]
         if run.info.status in ("FINISHED", "FAILED") and (fingerprints is None or fingerprint in fingerprints):
             newest.setdefault(fingerprint, run)
-    ids = [run.info.run_id for run in reversed(newest.values())]
-    return {run_id: record.read(fetch(uri, run_id, folder / run_id)) for run_id in ids}
+    records: dict[str, record.Record] = {}
+    damaged: dict[str, str] = {}
+    for run in reversed(newest.values()):
+        run_id = run.info.run_id
+        try:
+            records[run_id] = record.read(fetch(uri, run_id, folder / run_id))
+        except (OSError, ValueError):
+            damaged[run_id] = run.info.run_name
+    return records, damaged
 
 
 def fingerprints_of(uri: str | None, experiment: str, sweep: str) -> list[str]:
     """Return the fingerprints of the cells that a sweep trained."""
-    runs = cell_runs(uri, experiment, condition=f" AND tags.`nnbench.sweep` = '{sweep}'")
-    return [run.data.tags["nnbench.fingerprint"] for run in runs]
+    runs = cell_runs(uri, experiment)
+    return [run.data.tags["nnbench.fingerprint"] for run in runs if run.data.tags["nnbench.sweep"] == sweep]

@@ -31,6 +31,7 @@ PUBLISHED = "published.json"  # beside the record folder, once MLflow has it all
 MANIFEST = "manifest.json"
 CELL = "cell.json"
 ERROR_LOG = "error.log"
+MODEL = "model"  # the folder of the best replica's network; MLflow keeps it as a model, not among the run's files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,11 @@ class Record:
         import pandas as pd
 
         path = self.folder / "replicas.csv"
-        return pd.read_csv(path, float_precision="round_trip") if path.exists() else pd.DataFrame()
+        if not path.exists():
+            return pd.DataFrame()
+        texts = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas does not read numbers to the last bit
+        metrics = texts.columns.drop(["seed", "status"])
+        return texts.astype({"seed": int, **dict.fromkeys(metrics, float)})
 
     def history(self) -> "pd.DataFrame":
         """Return one row for each replica and epoch; empty where the cell failed."""
@@ -150,18 +155,32 @@ def write_failure(
 
 def read(folder: Path) -> Record:
     """Read a record folder; raises ValueError with the file that is missing or damaged."""
+    check(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        for name, entry in manifest.items():
-            content = (folder / name).read_bytes()
-            if len(content) != entry["size"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise ValueError(f"{folder / name} is damaged: it is not what was written; train the cell again")
         content = json.loads((folder / CELL).read_text(encoding="utf-8"))
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{folder} is not a whole record: {error}; train the cell again") from error
     identity = Identity(**content.pop("identity"))
     return Record(folder, identity, config, config.pop("choices"), content)
+
+
+def check(folder: Path, *, besides: str | None = None) -> None:
+    """Raise ValueError with the first file that is not what the manifest says; files below `besides` may be missing."""
+    manifest = folder / MANIFEST
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))
+        facts_by_name = {name: (entry["size"], entry["sha256"]) for name, entry in entries.items()}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{manifest} cannot be read ({error!r}); train the cell again") from error
+    for name, facts in facts_by_name.items():
+        path = folder / name
+        if path.is_file():
+            content = path.read_bytes()
+            if (len(content), hashlib.sha256(content).hexdigest()) != facts:
+                raise ValueError(f"{path} is damaged: it is not what was written; train the cell again")
+        elif besides is None or not name.startswith(f"{besides}/"):
+            raise ValueError(f"{path} is missing; train the cell again")
 
 
 def find(root: Path) -> list[Path]:
@@ -183,9 +202,14 @@ class new_folder:  # noqa: N801 - a context manager, used like a function
         return self.temporary
 
     def __exit__(self, kind: Any, *rest: Any) -> None:
-        if kind is not None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
             shutil.rmtree(self.temporary, ignore_errors=True)
-            return
+
+    def _finish(self) -> None:
+        """Write the manifest, force everything to the disk and give the folder its name."""
         manifest = {}
         for path in sorted(path for path in self.temporary.rglob("*") if path.is_file()):
             content = path.read_bytes()
@@ -193,7 +217,8 @@ class new_folder:  # noqa: N801 - a context manager, used like a function
             manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             _sync(path)
         _write_json(self.temporary / MANIFEST, manifest)
-        _sync(self.temporary / MANIFEST)
+        for path in (self.temporary / MANIFEST, *self.temporary.glob("*/"), self.temporary):
+            _sync(path)
         shutil.rmtree(self.final, ignore_errors=True)
         self.temporary.replace(self.final)
         _sync(self.final.parent)
@@ -219,7 +244,7 @@ def _write_tables(folder: Path, dataset: Dataset, result: CellResult) -> None:
     import pandas as pd
 
     replicas = pd.DataFrame({"seed": result.seeds, "status": result.statuses, **result.summary})
-    replicas.to_csv(folder / "replicas.csv", index=False)
+    replicas.to_csv(folder / "replicas.csv", index=False, na_rep="nan")
 
     history_table(result.seeds, result.history).to_parquet(folder / "history.parquet", index=False)
 
@@ -258,11 +283,11 @@ def _write_model(folder: Path, dataset: Dataset, result: CellResult) -> None:
     if result.status != "finished":
         return
     model = result.model.with_params(result.model.params[[result.best_replica]])
-    (folder / "model").mkdir()
-    model.save(folder / "model" / "network.npz")
-    dataset.scaler.save(folder / "model" / "scaler.npz")
+    (folder / MODEL).mkdir()
+    model.save(folder / MODEL / "network.npz")
+    dataset.scaler.save(folder / MODEL / "scaler.npz")
     names = {"classes": list(dataset.class_names), "features": list(dataset.feature_names)}
-    _write_json(folder / "model" / "names.json", names)
+    _write_json(folder / MODEL / "names.json", names)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -43,11 +44,9 @@ VIEW_STATE = {
         "tags.`nnbench.sweep`",
     ],
 }
-EXPERIMENT_TAGS = {
-    f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE),
-    "mlflow.note.content": "Each run is a cell, one setting; its nested runs are its seeds, its curves their means.",
-}
+VIEW_TAG = {f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE)}
 SQLITE = "sqlite:///"
+PAGE = 1000  # runs; MLflow returns no more at once
 
 
 def resolve(uri: str | None) -> str:
@@ -76,10 +75,10 @@ def client(uri: str) -> "MlflowClient":
     """Return a client of the store at a resolved URI."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    import mlflow
+    from mlflow import MlflowClient
 
-    mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri)
+    # Not mlflow.set_tracking_uri: it sets MLFLOW_TRACKING_URI, where `resolve` would find it for the next record.
+    return MlflowClient(uri)
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +90,9 @@ def experiment_id(uri: str, name: str) -> str:
     found = connection.get_experiment_by_name(name)
     if found is None:
         try:
-            return connection.create_experiment(name, artifact_location=_artifacts(uri, name), tags=EXPERIMENT_TAGS)
+            made = connection.create_experiment(name, artifact_location=_artifacts(uri, name), tags=VIEW_TAG)
+            connection.set_experiment_tag(made, "mlflow.note.content", _note(made))
+            return made
         except MlflowException:  # another process was faster, or the name belongs to a deleted experiment
             found = connection.get_experiment_by_name(name)
             if found is None:
@@ -99,10 +100,36 @@ def experiment_id(uri: str, name: str) -> str:
     return found.experiment_id
 
 
+def runs(uri: str, experiment_id: str, condition: str) -> "list[Run]":
+    """Return all runs of an experiment that meet a condition in MLflow's words, newest first."""
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client(uri).search_runs(
+            [experiment_id],
+            condition,
+            max_results=PAGE,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def page(experiment_id: str, *, chart: bool = False) -> str:
     """Return the address behind MLflow's host that shows an experiment's cells, best first, or their curves."""
     mode = "&compareRunsMode=CHART" if chart else f"&viewStateShareKey={VIEW}"
     return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}"
+
+
+def _note(experiment_id: str) -> str:
+    """Return what the page of an experiment says at its top, in Markdown, with the links that MLflow does not offer."""
+    return (
+        "Each run is a cell, one setting; its nested runs are its seeds, its curves their means. "
+        f"[Best cells first]({page(experiment_id)[1:]}), [curves]({page(experiment_id, chart=True)[1:]})."
+    )
 
 
 def _artifacts(uri: str, experiment: str) -> str | None:
@@ -128,8 +155,9 @@ def _create_database(path: Path) -> None:
     with FileLock(path.with_name(f"{path.name}.lock")):
         if path.exists():
             return
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.unlink(missing_ok=True)
+        temporary = path.with_name(f"{path.name}.tmp")
+        for leftover in path.parent.glob(f"{temporary.name}*"):  # of a process that was killed; SQLite's journal, too
+            leftover.unlink()
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         import logging
