@@ -15,9 +15,13 @@ def main() -> int:
         from nnbench.commands import commands
 
         return commands.main(standalone_mode=True)
-    from nnbench.app import run
+    try:
+        from nnbench.app import run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:  # before the sweep started, or for the second time
+        sys.stderr.write("stopped\n")
+        return 130
 
 
 if __name__ == "__main__":

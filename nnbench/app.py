@@ -108,13 +108,9 @@ def _sweep(plan: "Grid", datasets: "list[Dataset]") -> int:
     """Let Hydra run every job, then show what came of them; return the exit status."""
     from nnbench import job, outcome, terminal
 
-    try:
-        job.prepare(plan, datasets)
-    except Exception as error:  # whatever MLflow or the disk says; nothing has been trained yet
-        terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}"])
-        return 1
     with _signals_as_exceptions():
         try:
+            job.prepare(plan, datasets)
             train_cell()
         except KeyboardInterrupt:
             return outcome.show(plan, stopped_by=signal.SIGINT)
@@ -122,6 +118,9 @@ def _sweep(plan: "Grid", datasets: "list[Dataset]") -> int:
             if stop.code == 128 + signal.SIGTERM:
                 return outcome.show(plan, stopped_by=signal.SIGTERM)
             return outcome.show(plan) or 1
+        except Exception as error:  # of prepare: whatever MLflow or the disk says; nothing has been trained yet
+            terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}"])
+            return 1
     return outcome.show(plan)
 
 

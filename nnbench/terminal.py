@@ -145,7 +145,8 @@ def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in leaderboard.itertuples():
         interval = f"{100 * row.low:.2f} to {100 * row.high:.2f}" if row.seeds > 1 else "one seed"
-        cells = [f"{100 * row.mean:.2f}", interval, f"{100 * row.val_accuracy:.2f}", str(row.seeds)]
+        validation = f"{100 * row.val_accuracy:.2f}" if row.diverged < row.seeds else "-"
+        cells = [f"{100 * row.mean:.2f}", interval, validation, str(row.seeds)]
         table.add_row(Text(str(row.cell)), *cells, *([str(row.diverged)] if any_diverged else []))
     out().print(table)
 

@@ -5,7 +5,6 @@ A colour belongs to an optimizer and a line style to an activation, everywhere.
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -49,13 +48,13 @@ def learning_curves(history: pd.DataFrame, ax: Axes, *, metric: str = "val/accur
     `history` has one row for each replica and epoch: optimizer, activation, seed, epoch and the metrics.
     """
     sns.lineplot(
-        history,
+        history.assign(optimizer=history["optimizer"].map(plain), activation=history["activation"].map(plain)),
         x=against,
         y=metric,
         hue="optimizer",
         style="activation",
-        palette=colour_by_optimizer(list(history["optimizer"].unique())),
-        dashes=dashes_by_activation(list(history["activation"].unique())),
+        palette={plain(name): colour for name, colour in colour_by_optimizer(history["optimizer"].unique()).items()},
+        dashes={plain(name): dash for name, dash in dashes_by_activation(history["activation"].unique()).items()},
         errorbar="sd",
         err_kws={"linewidth": 0, "alpha": 0.15},
         ax=ax,
@@ -86,7 +85,7 @@ def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes)
         colour = colours[optimizer_by_cell[row.cell]]
         ax.plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
         ax.plot(100 * row.mean, place, "o", color=colour, markeredgecolor="black", markersize=7)
-    ax.set_yticks(range(len(leaderboard)), [str(cell) for cell in leaderboard["cell"]])
+    ax.set_yticks(range(len(leaderboard)), [plain(str(cell)) for cell in leaderboard["cell"]])
     ax.set_ylim(len(leaderboard) - 0.45, -0.45)
     ax.set(xlabel="test accuracy (%)\nlarge: mean and its 95 % interval over seeds; small: one seed", ylabel="")
     ax.grid(axis="x", alpha=0.4)
@@ -95,7 +94,7 @@ def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes)
 
 def confusion_matrix(counts: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the share of each true class (row) that was predicted as each class (column), in per cent."""
-    shares = 100 * counts.div(counts.sum(axis="columns").clip(lower=1), axis="index")
+    shares = 100 * counts.div(counts.sum(axis="columns").clip(lower=1), axis="index").rename(index=plain, columns=plain)
     few = len(counts) <= 12
     words = shares.map(lambda share: f"{share:.0f}" if share >= 0.5 else "").to_numpy() if few else False
     sns.heatmap(
@@ -113,7 +112,5 @@ def confusion_matrix_figure(counts: pd.DataFrame, *, title: str) -> Figure:
     figure = Figure(
         figsize=(size + 0.8, size), layout="constrained"
     )  # without pyplot: no global state, safe in any thread
-    with mpl.rc_context({"text.usetex": False, "text.parse_math": False}):
-        ax = confusion_matrix(counts, figure.subplots())
-        ax.set_title(title)
+    confusion_matrix(counts, figure.subplots()).set_title(plain(title))
     return figure

@@ -41,7 +41,16 @@ def _options(entry: Mapping[str, Any], groups: Sequence[str], settings: Sequence
     alike = [other for other in settings if _words(other, groups) == _words(entry, groups)]
     keys = [key for key in entry if key.partition(".")[0] not in OUTPUT_OPTIONS and _differ(alike, key)]
     names = [key.rpartition(".")[2] for key in keys]
-    return [f"{name if names.count(name) == 1 else key}={entry[key]}" for key, name in zip(keys, names, strict=True)]
+    told = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
+    return [f"{name}={_short(entry[key])}" for key, name in zip(keys, told, strict=True)]
+
+
+def _short(value: Any) -> str:
+    """Return a value as people write it on a command line: 1e+10, [64,32]."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_short, value))}]"
+    brief = f"{value:g}" if isinstance(value, float) else str(value)
+    return brief if not isinstance(value, float) or float(brief) == value else str(value)
 
 
 def _differ(settings: Sequence[Mapping[str, Any]], key: str) -> bool:

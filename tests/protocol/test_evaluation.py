@@ -1,0 +1,73 @@
+"""Scores on the test split are those of their definitions."""
+
+import numpy as np
+from protocol_cases import MOONS, cell, train, with_test
+
+from nnbench.data import Digits
+from nnbench.protocol.evaluation import score
+
+DIGITS = Digits().load()
+
+
+def trained_on_digits():
+    return train(cell(source=Digits(), hidden=(16,), num_epochs=8, seeds=(0, 1)), DIGITS).selected_model()
+
+
+def test_scores_agree_with_their_definitions_written_out():
+    model = trained_on_digits()
+    scores = score(model, DIGITS, np.array([True, True]))
+
+    for replica in range(2):
+        predicted, true = scores.predictions[replica], DIGITS.test.labels
+        counts = np.zeros((10, 10), dtype=int)
+        for row, column in zip(true, predicted, strict=True):
+            counts[row, column] += 1
+        hits = np.diag(counts)
+        precision, recall = hits / counts.sum(axis=0), hits / counts.sum(axis=1)
+        f1 = 2 * precision * recall / (precision + recall)
+
+        np.testing.assert_array_equal(scores.confusion[replica], counts)
+        assert scores.summary["test/accuracy"][replica] == hits.sum() / len(true)
+        for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
+            np.testing.assert_allclose(scores.by_class[name][replica], values)
+            np.testing.assert_allclose(scores.summary[f"test/{name}_macro"][replica], values.mean())
+
+
+def test_test_loss_is_the_mean_negative_log_probability_of_the_true_class():
+    model = trained_on_digits()
+    logits = model.logits(DIGITS.test.inputs).astype(np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    wanted = -np.log(probabilities[:, np.arange(180), DIGITS.test.labels]).mean(axis=-1)
+
+    np.testing.assert_allclose(score(model, DIGITS, np.array([True, True])).summary["test/loss"], wanted, rtol=1e-5)
+
+
+def test_an_unusable_replica_changes_no_score_of_the_others():
+    model = trained_on_digits()
+    model.params[0] = np.nan
+
+    both, one = (score(model, DIGITS, np.array(usable)) for usable in ([False, True], [True, True]))
+
+    for name, values in both.summary.items():
+        assert values[1] == one.summary[name][1]
+    assert both.summary["test/accuracy"][0] == 1 / 10
+    assert np.isnan(both.by_class["f1"][0]).all()
+
+
+def test_without_a_usable_replica_all_are_at_chance_level():
+    model = train(cell()).selected_model()
+
+    scores = score(model, MOONS, np.zeros(3, dtype=bool))
+
+    np.testing.assert_array_equal(scores.summary["test/accuracy"], [0.5] * 3)
+    assert scores.confusion.sum() == 0
+
+
+def test_a_class_that_is_never_predicted_scores_zero_and_not_nothing():
+    only_ones = with_test(MOONS.test.inputs, np.ones_like(MOONS.test.labels))
+    model = train(cell(num_epochs=1)).selected_model()
+
+    scores = score(model, only_ones, np.ones(3, dtype=bool))
+
+    np.testing.assert_array_equal(scores.by_class["recall"][:, 0], 0)
+    np.testing.assert_allclose(scores.by_class["recall"][:, 1], scores.summary["test/accuracy"])

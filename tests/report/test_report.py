@@ -1,0 +1,238 @@
+"""The report: built from the store alone, self-contained, and right in every number and count."""
+
+import base64
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import nbformat
+import pandas as pd
+import pytest
+from conftest import SMALL
+
+from nnbench.data import loading
+from nnbench.report import results
+from nnbench.report.build import TEMPLATE
+
+
+class Page(HTMLParser):
+    """What a browser would see: scripts, attributes, text and embedded figures."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.scripts: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.texts: list[str] = []
+        self.inside: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.inside.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "script" in self.inside[-1:]:
+            self.scripts[-1] += data
+        elif "style" not in self.inside[-1:]:
+            self.texts.append(data)
+
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def figures(self) -> list[ElementTree.Element]:
+        heads = [value.partition(",") for tag, name, value in self.attributes if (tag, name) == ("img", "src")]
+        assert {head for head, _, _ in heads} == {"data:image/svg+xml;base64"}
+        return [ElementTree.fromstring(base64.b64decode(content)) for _, _, content in heads]
+
+
+@pytest.fixture(scope="module")
+def page(study) -> Page:
+    return Page(study.output / "report.html")
+
+
+@pytest.fixture(scope="module")
+def loaded(study):
+    return results.load(study.output / "parameters.json")
+
+
+def test_report_is_a_notebook_and_a_page_in_a_folder_of_its_study(study):
+    assert sorted(path.name for path in study.output.iterdir()) == ["parameters.json", "report.html", "report.ipynb"]
+
+
+def test_notebook_was_executed_from_top_to_bottom_without_an_error(study):
+    notebook = nbformat.read(study.output / "report.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert {output.output_type for output in outputs} <= {"display_data", "execute_result"}  # no error, no stream
+    assert sum("image/svg+xml" in output.data for output in outputs) == 4
+
+
+def test_page_needs_nothing_beside_itself(page):
+    for _, name, value in page.attributes:
+        if name in ("src", "href", "srcset", "poster", "data", "action"):
+            assert value == "" or value.startswith(("#", "data:")), value[:80]
+    assert len(page.figures()) == 4
+
+
+def test_leaderboard_is_the_mean_of_each_cell_best_first(study, loaded, page):
+    finished = {cell: table for cell, table in study.replicas.items() if len(table)}
+    assert len(finished) == 4
+    board = loaded.leaderboard()
+    # The labels tell the cells of the whole study apart; the optimizer is their first word.
+    means = {cell.split()[0]: 100 * table["test/accuracy"].mean() for cell, table in finished.items()}
+    assert [cell.split()[0] for cell in board["cell"]][:-1] == sorted(
+        means.keys() - {"gd"}, key=lambda name: -means[name]
+    )
+    for row in board.to_dict("records"):
+        name = row["cell"].split()[0]
+        table = next(table for cell, table in finished.items() if cell.split()[0] == name)
+        assert row["test accuracy (%)"] == round(means[name], 2)
+        validation = round(100 * table["val/selected_accuracy"].mean(), 2)
+        assert row["validation (%)"] == pytest.approx(validation, abs=0, nan_ok=True)
+        assert row["95 % from"] <= row["test accuracy (%)"] <= row["to"]
+        assert (row["seeds"], row["diverged"]) == (len(table), (table["status"] == "diverged").sum())
+        words = f"{row['cell']} {row['test accuracy (%)']:.2f} {row['95 % from']:.2f} {row['to']:.2f} {row['seeds']}"
+        assert words in page.text()
+
+
+def test_verdict_is_what_the_numbers_say(study, loaded, page):
+    board = loaded.leaderboard()
+    best, second = board.iloc[0], board.iloc[1]
+    verdict = str(loaded.verdict())
+    assert verdict in page.text()
+    assert verdict.startswith(
+        f"{best['cell']} has the highest mean test accuracy: {best['test accuracy (%)']:.2f}% (95 % interval "
+        f"{best['95 % from']:.2f}% to {best['to']:.2f}% over {best['seeds']} seeds)."
+    )
+    first, other = (
+        next(table for cell, table in study.replicas.items() if cell.split()[0] == row["cell"].split()[0])
+        for row in (best, second)
+    )
+    pairs = first.merge(other, on="seed", suffixes=("_first", "_other"))
+    lead = 100 * (pairs["test/accuracy_first"] - pairs["test/accuracy_other"]).mean()
+    assert re.search(rf"{len(pairs)} (equal )?seeds .*{re.escape(f'{lead:+.2f}')} points", verdict)
+
+
+def test_diverged_failed_and_unequal_are_said_with_their_names(loaded):
+    verdict = str(loaded.verdict())
+    assert "4 of 15 trainings diverged" in verdict
+    assert re.search(r"\(gd [^:]*: 4 of 4\)", verdict)
+    assert re.search(r"training failed \(1 of 5\): broken ", verdict)
+    assert "unequal numbers of seeds" in verdict
+    assert list(loaded.cells["status"]).count("failed") == 1
+
+
+def test_origin_says_how_to_repeat_it(study, loaded, page):
+    origin = loaded.origin()["value"]
+    assert "python -m nnbench -m optimizer=adam,rmsprop" in origin["command"]
+    assert "optimizer=broken" in origin["command"]
+    assert len(origin["runs"].split(", ")) == 5
+    assert origin["seeds"] == "0, 1, 2, 3"
+    assert json.loads(origin["packages"])["numpy"]
+    assert origin["runs"] in page.text()
+
+
+def test_study_with_a_single_seed_says_that_it_cannot_tell(tmp_path_factory, study):
+    only = results.study(study.place.uri, "nnbench")
+    one = only.replicas[only.replicas["seed"] == 0]
+    alone = results.Results("x", one, only.history, only.cells, only.confusion, only.environment)
+    assert "from a single seed" in str(alone.verdict())
+    assert "With one seed nothing can be said" in str(alone.verdict())
+
+
+def test_chosen_cells_alone_are_reported(study, loaded):
+    finished = results.read.finished_cells(study.place.uri, "nnbench")
+    for fingerprint, run_id in finished.items():
+        chosen = results.study(study.place.uri, "nnbench", fingerprints=[fingerprint])
+        assert list(chosen.cells["run_id"]) == [run_id]
+        assert len(chosen.leaderboard()) == 1
+
+
+def test_report_of_one_sweep_has_the_cells_of_that_sweep(study, tmp_path):
+    runs = results.read.cell_runs(study.place.uri, "nnbench")
+    sweeps = {run.data.tags["nnbench.sweep"] for run in runs}
+    sizes = sorted(len(results.read.fingerprints_of(study.place.uri, "nnbench", sweep)) for sweep in sweeps)
+    assert sizes == [1, 1, 1, 2]
+    assert study.place.run("report", "--sweep", "no such sweep", "--output", str(tmp_path / "none")) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def copy(study, tmp_path):
+    """The study's store in another folder, where it may be damaged."""
+    place = type(study.place)(tmp_path / "copy")
+    place.folder.mkdir()
+    shutil.copy(study.place.folder / "mlflow.db", place.folder)
+    return place
+
+
+def test_cell_with_a_damaged_record_is_named_and_left_out(study, copy):
+    run_id = next(
+        run.info.run_id for run in results.read.cell_runs(copy.uri, "nnbench") if run.info.run_name == "rmsprop relu"
+    )
+    (damaged,) = study.place.folder.glob(f"mlartifacts/*/{run_id}/artifacts/replicas.csv")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-30])
+    try:
+        whole = results.study(copy.uri, "nnbench")
+    finally:
+        damaged.write_bytes(content)
+    assert not [cell for cell in whole.leaderboard()["cell"] if cell.startswith("rmsprop")]
+    assert "record is damaged (1 of 5): rmsprop relu." in str(whole.verdict())
+
+
+@pytest.mark.parametrize("words", [("unknown",), ("unknown", "--sweep", "x"), ("<script>",)])
+def test_study_without_a_result_is_one_line_and_status_3(copy, capsys, words):
+    assert copy.run("report", *words) == 3
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert f"{words[0]} has no finished cell" in output.err
+    assert [path.name for path in copy.folder.iterdir()] == ["mlflow.db"]
+
+
+def test_study_of_failures_says_how_many(study):
+    (failed,) = (
+        run.data.tags["nnbench.fingerprint"]
+        for run in results.read.cell_runs(study.place.uri, "nnbench")
+        if run.info.status == "FAILED"
+    )
+    with pytest.raises(results.NothingToReportError, match=r"no finished cell .* 1 failed"):
+        results.study(study.place.uri, "nnbench", fingerprints=[failed])
+
+
+def test_without_a_store_there_is_one_line_and_no_folder(tmp_path, study, capsys):
+    place = type(study.place)(tmp_path)
+    assert place.run("report") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_changed_behind_their_path_make_another_cell(copy):
+    for sign in (1, -1):
+        rows = {"x": [sign * (value + value % 2 * 50) for value in range(60)], "target": ["a", "b"] * 30}
+        pd.DataFrame(rows).to_csv(copy.folder / "mine.csv", index=False)
+        loading.load.cache_clear()  # each command is a process of its own, and this is one
+        words = ("dataset=csv", "dataset.path=mine.csv", "dataset.target=target", "seeds=2", "tracking.experiment=mine")
+        assert copy.run(*words, *SMALL) == 0
+    both = results.study(copy.uri, "mine")
+    assert list(both.leaderboard()["seeds"]) == [2, 2]
+    assert len(both.confusion) == both.leaderboard()["cell"].nunique() == 2
+
+
+def test_template_says_nothing_of_this_study(study):
+    notebook = nbformat.read(study.output / "report.ipynb", as_version=4)
+    template = TEMPLATE.read_text(encoding="utf-8")
+    for cell in notebook.cells:
+        for line in cell.source.splitlines():
+            assert line.strip() in template

@@ -1,0 +1,389 @@
+"""Publication: a record arrives in MLflow whole and once, however often it is sent and wherever it was cut off."""
+
+import json
+import math
+import pwd
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from tracking_cases import STARTED, artifacts, cell_run, contents, rows, train, write_failure
+
+from nnbench.commands import commands
+from nnbench.protocol.naming import flat_settings
+from nnbench.tracking import publish as publishing
+from nnbench.tracking import record, store
+from nnbench.tracking.publish import Publisher, publish, publish_all
+
+STUDY = "a study"
+CALLS = (
+    "create_run", "log_batch", "log_inputs", "set_tag", "set_terminated", "log_artifact", "create_logged_model",
+    "log_outputs", "log_model_artifacts", "finalize_logged_model",
+)  # fmt: skip
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Every call that writes to MLflow, as it is made; a function in `after` is called when one has been answered."""
+    made: list[str] = []
+    after: list = []
+
+    def watch(name):
+        original = getattr(mlflow.MlflowClient, name)
+
+        def call(self, *arguments, **options):
+            made.append(name)
+            answer = original(self, *arguments, **options)
+            for function in after:
+                function()
+            return answer
+
+        monkeypatch.setattr(mlflow.MlflowClient, name, call)
+
+    for name in CALLS:
+        watch(name)
+    return made, after
+
+
+@pytest.fixture(scope="module")
+def published(iris, empty_database, tmp_path_factory):
+    """A database with the cell of `iris`, and its record folder."""
+    folder = tmp_path_factory.mktemp("published")
+    database = folder / "mlflow.db"
+    database.write_bytes(empty_database.read_bytes())
+    written = iris.write(folder / "job")
+    store.prepare(f"sqlite:///{database}", STUDY)
+    publish(written, f"sqlite:///{database}", STUDY)
+    return database, written
+
+
+def test_a_cell_is_a_run_and_its_replicas_are_nested_in_it(published, iris):
+    database, _ = published
+    run_id = cell_run(database, STUDY)
+    found = contents(database, STUDY)
+    assert Counter(place for *_, place in found["runs"].elements()) == Counter(["cell", "seed 3", "seed 5"])
+    parents = {place: value for place, key, value in found["tags"] if key == "mlflow.parentRunId"}
+    assert parents == {"seed 3": "cell", "seed 5": "cell"}  # `contents` writes places for ids
+    ended = round(1000 * json.loads((published[1] / "cell.json").read_text())["ended"])
+    for status, start, end, *_ in found["runs"]:
+        assert (status, start, end) == ("FINISHED", round(1000 * STARTED), ended)
+    assert rows(database, "SELECT name FROM runs WHERE run_uuid = ?", run_id) == [("adam relu",)]
+
+
+def test_tags_say_kind_sweep_fingerprint_and_status(published, iris):
+    tags = {(place, key): value for place, key, value in contents(published[0], STUDY)["tags"]}
+    for place, kind in (("cell", "cell"), ("seed 3", "replica"), ("seed 5", "replica")):
+        assert tags[place, "nnbench.kind"] == kind
+        assert tags[place, "nnbench.sweep"] == "a-sweep"
+        assert tags[place, "nnbench.fingerprint"] == iris.identity().fingerprint
+        assert tags[place, "nnbench.status"] == "finished"
+    accuracy = iris.result.summary["test/accuracy"].mean()
+    assert f"Test accuracy {accuracy:.2%}" in tags["cell", "mlflow.note.content"]
+
+
+def test_params_are_the_resolved_configuration_without_levels(published, iris):
+    params = {(place, key): value for place, key, value in contents(published[0], STUDY)["params"]}
+    expected = flat_settings(iris.job.config, iris.job.choices)
+    assert {key for place, key in params if place == "cell"} == set(expected)
+    assert params["cell", "optimizer"] == "adam"
+    assert params["cell", "optimizer.learning_rate"] == str(expected["optimizer.learning_rate"])
+    assert params["cell", "hidden"] == "[4]"
+    assert (params["seed 5", "seed"], params["seed 5", "dataset"]) == ("5", "iris")
+
+
+def test_curves_have_the_epoch_as_step_and_the_training_time_as_time(published, iris):
+    metrics = contents(published[0], STUDY)["metrics"]
+    assert set(metrics.values()) == {1}
+    history = iris.history()
+    for place, table in [("seed 3", history[history["seed"] == 3]), ("seed 5", history[history["seed"] == 5])]:
+        for row in table.to_dict("records"):
+            time_of_epoch = round(1000 * (STARTED + row["time/train_seconds"]))
+            for name in table.columns.drop(["seed", "epoch"]):
+                assert (place, name, row[name], time_of_epoch, row["epoch"], 0) in metrics
+    means = history.groupby("epoch").mean()
+    for name in ("train/loss", "val/accuracy", "layer1/grad_norm", "time/train_seconds"):
+        points = {step: value for place, key, value, _, step, _ in metrics if (place, key) == ("cell", name)}
+        assert points == pytest.approx(means[name].to_dict(), rel=1e-15)
+
+
+def test_summaries_are_the_scores_of_each_replica_and_their_mean(published, iris):
+    latest = {(place, key): value for place, key, value, *_ in contents(published[0], STUDY)["metrics"]}
+    for name, values in iris.result.summary.items():
+        assert (latest["seed 3", name], latest["seed 5", name]) == tuple(values)
+        assert latest["cell", name] == pytest.approx(values.mean(), rel=1e-15)
+    assert (latest["cell", "seeds"], latest["cell", "seeds_diverged"]) == (2, 0)
+    assert latest["cell", "test/accuracy_std"] == pytest.approx(iris.result.summary["test/accuracy"].std(ddof=1))
+
+
+def test_data_set_and_artifacts_are_there(published, iris):
+    database, written = published
+    assert rows(database, "SELECT name, digest FROM datasets") == [("iris", iris.dataset.digest[:16])]
+    assert contents(database, STUDY)["links"] == {("DATASET", "RUN"): 1, ("RUN_OUTPUT", "MODEL_OUTPUT"): 1}
+    folder = artifacts(database, cell_run(database, STUDY))
+    stored = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert stored == {path.name: path.read_bytes() for path in written.iterdir() if path.is_file()}
+    assert {"config.yaml", "history.parquet", "environment.json", "confusion_matrix.png"} <= set(stored)
+
+
+def test_the_record_remembers_where_it_was_published(published):
+    database, written = published
+    note = json.loads((written.parent / record.PUBLISHED).read_text())
+    assert note == {"run_id": cell_run(database, STUDY), "uri": f"sqlite:///{database}"}
+
+
+def test_publishing_again_adds_nothing(published, calls):
+    database, written = published
+    before = database.read_bytes()
+    (written.parent / record.PUBLISHED).unlink()
+    assert publish(written, f"sqlite:///{database}", STUDY) == cell_run(database, STUDY)
+    assert calls[0] == []
+    assert database.read_bytes() == before
+
+
+def test_cut_off_after_any_call_and_published_again_it_is_there_exactly_once(published, calls, new_store):
+    database, written = published
+    expected = contents(database, STUDY)
+    made = new_store()
+    made_calls, after = calls
+    store.prepare(made.uri, "counted")
+    publish(written, made.uri, "counted")
+    num_calls = len(made_calls)
+    assert num_calls > 20
+
+    class Crash(BaseException):
+        pass
+
+    for last in range(1, num_calls + 1):
+        made_calls.clear()
+
+        def crash(last=last):
+            if len(made_calls) == last:
+                raise Crash
+
+        after[:] = [crash]
+        with pytest.raises(Crash):
+            publish(written, made.uri, f"cut after {last}")
+        after.clear()
+        publish(written, made.uri, f"cut after {last}")
+        found = contents(made.database, f"cut after {last}")
+        for part, content in expected.items():
+            assert found[part] == content, f"{part}, cut off after {made_calls[last - 1]}, call {last} of {num_calls}"
+
+
+def test_two_commands_that_publish_the_same_record_make_one_run(published, new_store):
+    database, written = published
+    made = new_store()
+    store.prepare(made.uri, STUDY)
+    with ThreadPoolExecutor(3) as pool:
+        ids = set(pool.map(lambda _: publish(written, made.uri, STUDY), range(3)))
+    assert ids == {cell_run(made.database, STUDY)}
+    assert contents(made.database, STUDY) == contents(database, STUDY)
+
+
+def test_there_is_one_batch_for_each_run(published, calls, new_store):
+    made = new_store()
+    publish(published[1], made.uri, STUDY)
+    assert Counter(calls[0])["log_batch"] == Counter(calls[0])["create_run"] == 3
+
+
+def test_thousands_of_points_are_sent_in_parts(new_store, tmp_path, calls):
+    long = train("dataset=iris", "hidden=[2]", "num_epochs=220", "batch_size=full", "seeds=1", "progress=false")
+    made = new_store()
+    publish(long.write(tmp_path / "job"), made.uri, STUDY)
+    history = long.history()
+    num_points = history.drop(columns=["seed", "epoch"]).size
+    assert num_points > 1500
+    num_summaries = len(long.result.summary)
+    stored = Counter(place for place, *_ in contents(made.database, STUDY)["metrics"].elements())
+    assert stored["seed 0"] == num_points + num_summaries
+    assert stored["cell"] == num_points + num_summaries + 3  # seeds, diverged seeds, seconds of evaluation
+    assert Counter(calls[0])["log_batch"] == 2 * math.ceil(stored["cell"] / 900)
+
+
+def test_more_replicas_than_a_page_are_found_again(published, monkeypatch, calls):
+    database, written = published
+    monkeypatch.setattr(store, "PAGE", 1)
+    publish(written, f"sqlite:///{database}", STUDY)
+    assert calls[0] == []
+
+
+def test_cell_in_training_shows_its_epochs_and_has_each_once_in_the_end(published, iris, new_store, calls):
+    database, written = published
+    made = new_store()
+    history = iris.history()
+    live = Publisher(made.uri, STUDY, iris.identity())
+    for epoch in (1, 2):
+        calls[0].clear()
+        live.flush(iris.job.config, iris.job.choices, history[history["epoch"] <= epoch], STARTED)
+        assert Counter(calls[0])["log_batch"] == 1
+        found = contents(made.database, STUDY)
+        assert {status for status, *_ in found["runs"]} == {"RUNNING"}
+        steps = Counter(step for _, key, _, _, step, _ in found["metrics"] if key == "val/accuracy")
+        assert steps == dict.fromkeys(range(1, epoch + 1), 1)
+        assert ("cell", "optimizer", "adam") in found["params"]
+    publish(written, made.uri, STUDY)
+    assert contents(made.database, STUDY) == contents(database, STUDY)
+
+
+def test_cell_that_is_stopped_is_closed_and_still_completed_by_its_record(published, iris, new_store):
+    database, written = published
+    made = new_store()
+    live = Publisher(made.uri, STUDY, iris.identity())
+    live.flush(iris.job.config, iris.job.choices, iris.history(), STARTED)
+    live.close("interrupted")
+    found = contents(made.database, STUDY)
+    assert [status for status, *_ in found["runs"]] == ["KILLED"]
+    assert ("cell", "nnbench.status", "interrupted") in found["tags"]
+    publish(written, made.uri, STUDY)  # the stop came between the record and the end of its publication
+    assert contents(made.database, STUDY) == contents(database, STUDY)
+
+
+def test_what_is_no_number_never_becomes_a_metric(mixed, diverged, new_store, tmp_path):
+    made = new_store()
+    publish(mixed.write(tmp_path / "0"), made.uri, STUDY)
+    publish(diverged.write(tmp_path / "1", number=1), made.uri, "all diverged")
+    for _, value, is_nan in rows(made.database, "SELECT key, value, is_nan FROM metrics"):
+        assert math.isfinite(value)
+        assert abs(value) < 1e300
+        assert not is_nan
+    found = contents(made.database, STUDY)
+    latest = {(place, key): value for place, key, value, *_ in found["metrics"]}
+    assert ("cell", "val/target_epoch") not in latest
+    assert latest["cell", "val/target_hit_rate"] == 0
+    assert (latest["cell", "seeds"], latest["cell", "seeds_diverged"]) == (3, 1)
+    assert ("seed 1", "nnbench.status", "diverged") in found["tags"]
+    assert latest["seed 1", "test/accuracy"] == 1 / 3
+    (note,) = [value for _, key, value in found["tags"] if key == "mlflow.note.content"]
+    assert "1 of 3 seeds diverged" in note
+    assert contents(made.database, "all diverged")["models"] == {}
+    assert ("cell", "nnbench.status", "diverged") in contents(made.database, "all diverged")["tags"]
+
+
+def test_failed_cell_is_a_failed_run_with_its_error(new_store, tmp_path):
+    made = new_store()
+    publish(write_failure(tmp_path, error="a " + "very " * 4000 + "long story"), made.uri, STUDY)
+    found = contents(made.database, STUDY)
+    assert [(status, place) for status, *_, place in found["runs"]] == [("FAILED", "cell")]
+    assert ("cell", "nnbench.status", "failed") in found["tags"]
+    assert ("cell", "optimizer.learning_rate", "0.5") in found["params"]
+    assert record.ERROR_LOG in found["artifacts"]["cell"]
+
+
+def test_user_without_a_name_can_publish(published, new_store, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    made = new_store()
+    publish(published[1], made.uri, STUDY)
+    assert len(contents(made.database, STUDY)["runs"]) == 3
+
+
+def test_record_of_each_store_goes_to_its_own(iris, new_store, tmp_path, monkeypatch):
+    """A store that one record names must not become the default of the next."""
+    named, default = new_store("named"), new_store("default")
+    monkeypatch.chdir(default.database.parent)
+    folders = []
+    for number, uri in enumerate((named.uri, None, named.uri, None)):
+        tracking = {"uri": uri, "experiment": STUDY}
+        trained = replace(iris, job=replace(iris.job, config={**iris.job.config, "tracking": tracking}))
+        folders.append(trained.write(tmp_path / str(number), number=number))
+    assert [error for _, error in publish_all(folders)] == [None] * 4
+    for made in (named, default):
+        assert contents(made.database, STUDY)["models"] == {("model", 2, "active"): 2}
+        assert Counter(place for *_, place in contents(made.database, STUDY)["runs"].elements())["cell"] == 2
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["mlartifacts", "mlflow.db"]
+
+
+def sync(*options):
+    return CliRunner().invoke(commands, ["sync", *options])
+
+
+def test_sync_publishes_what_was_kept_back_exactly_once(iris, published, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(published[1], tmp_path / "multirun" / "x" / "0" / record.FOLDER)
+    damaged = iris.write(tmp_path / "outputs" / "y", number=1)
+    (damaged / "replicas.csv").write_text("")
+    (tmp_path / "mlflow.db").write_text("not yet a store")
+
+    # A process of its own, as MLflow remembers a store that it could not open.
+    broken = subprocess.run([sys.executable, "-m", "nnbench", "sync"], capture_output=True, text=True)
+    assert broken.returncode == 1
+    assert "not a database" in broken.stdout
+    assert "0 published, 2 still waiting" in broken.stdout
+
+    (tmp_path / "mlflow.db").unlink()  # and so it is absent
+    mended = sync()
+    assert mended.exit_code == 1
+    assert "multirun/x/0  published" in mended.output
+    assert "replicas.csv" in mended.output
+    assert "1 published, 1 still waiting" in mended.output
+    expected = contents(published[0], STUDY)
+    assert contents(tmp_path / "mlflow.db", "nnbench") == expected
+
+    again = sync()
+    assert "0 published, 1 still waiting" in again.output
+    assert contents(tmp_path / "mlflow.db", "nnbench") == expected
+
+
+def test_server_that_is_gone_costs_seconds_and_its_record_waits(iris, tmp_path, monkeypatch, new_store):
+    monkeypatch.chdir(tmp_path)
+    folder = iris.write(tmp_path / "outputs" / "x")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    absent = sync()
+    assert absent.exit_code == 1
+    assert "0 published, 1 still waiting" in absent.output
+    assert record.read(folder).status == "finished"
+    made = new_store()
+    assert sync("--tracking-uri", made.uri).exit_code == 0
+    assert len(contents(made.database, "nnbench")["runs"]) == 3
+
+
+def test_untracked_cells_are_never_published(iris, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = replace(
+        iris.job, choices={**iris.job.choices, "tracking": "none"}, config={**iris.job.config, "tracking": {}}
+    )
+    replace(iris, job=job).write(tmp_path / "outputs" / "x")
+    assert sync().output == "0 published, 0 still waiting\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+def test_locked_database_is_waited_for(published, new_store):
+    made = new_store()
+    store.prepare(made.uri, STUDY)
+    locked = threading.Event()
+
+    def lock():
+        with closing(sqlite3.connect(made.database)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            locked.set()
+            time.sleep(3)
+            connection.rollback()
+
+    other = threading.Thread(target=lock)
+    other.start()
+    locked.wait()
+    publish(published[1], made.uri, STUDY)
+    other.join()
+    assert contents(made.database, STUDY) == contents(published[0], STUDY)
+
+
+def test_means_leave_diverged_replicas_out():
+    history = pd.DataFrame({"seed": [0, 1, 0, 1], "epoch": [1, 1, 2, 2], "train/loss": [1.0, 3.0, 2.0, math.nan]})
+    assert publishing.mean_curves(history)["train/loss"].to_dict() == {1: 2.0, 2: 2.0}

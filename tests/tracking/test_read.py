@@ -1,0 +1,120 @@
+"""Reading back: the newest finished result of each setting, whole, from a store of any size."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from tracking_cases import artifacts, cell_run, rows, write_failure
+
+from nnbench.tracking import read, record, store
+from nnbench.tracking.publish import Publisher, publish
+
+STUDY = "a study"
+
+
+def test_record_comes_back_as_it_went(mixed, new_store, tmp_path):
+    made = new_store()
+    written = mixed.write(tmp_path / "trained")
+    run_id = publish(written, made.uri, STUDY)
+    fetched = read.fetch(made.uri, run_id, tmp_path / "fetched")
+    assert fetched == tmp_path / "fetched" / record.FOLDER
+    before, after = record.read(written), record.read(fetched)
+    assert (after.identity, after.config, after.choices, after.cell) == (
+        before.identity,
+        before.config,
+        before.choices,
+        before.cell,
+    )
+    for table in ("replicas", "history", "confusion"):
+        assert getattr(after, table)().equals(getattr(before, table)())
+    assert list(record.unpublished(tmp_path)) == []
+    assert [path.name for path in (tmp_path / "fetched").iterdir() if path.suffix == ".tmp"] == []
+
+
+@pytest.mark.parametrize("name", ["replicas.csv", "history.parquet", "cell.json", "manifest.json"])
+def test_artifact_that_was_damaged_or_lost_in_the_store_is_not_taken_for_a_record(iris, new_store, tmp_path, name):
+    made = new_store()
+    run_id = publish(iris.write(tmp_path / "trained"), made.uri, STUDY)
+    path = artifacts(made.database, run_id) / name
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=name):
+        read.fetch(made.uri, run_id, tmp_path / "fetched")
+    path.unlink()
+    with pytest.raises(ValueError, match=name):
+        read.fetch(made.uri, run_id, tmp_path / "fetched")
+    assert list((tmp_path / "fetched").iterdir()) == []
+    assert read.fetch_newest(made.uri, STUDY, tmp_path / "all") == ({}, {run_id: "adam relu"})
+
+
+def test_only_the_newest_result_of_each_setting_counts(iris, diverged, new_store, tmp_path):
+    made = new_store()
+    publish(iris.write(tmp_path / "0", number=0, started=1000), made.uri, STUDY)
+    newest = publish(iris.write(tmp_path / "1", number=1, started=3000), made.uri, STUDY)
+    publish(iris.write(tmp_path / "2", number=2, started=2000), made.uri, STUDY)
+    other = publish(diverged.write(tmp_path / "3", number=3, started=1500), made.uri, STUDY)
+    assert read.finished_cells(made.uri, STUDY) == {
+        iris.identity().fingerprint: newest,
+        diverged.identity().fingerprint: other,  # diverging is a result
+    }
+    records, damaged = read.fetch_newest(made.uri, STUDY, tmp_path / "fetched")
+    assert list(records) == [other, newest]  # in the order of training
+    assert damaged == {}
+    chosen, _ = read.fetch_newest(made.uri, STUDY, tmp_path / "chosen", fingerprints=[diverged.identity().fingerprint])
+    assert list(chosen) == [other]
+
+
+def test_failed_running_and_killed_cells_are_not_finished(iris, new_store, tmp_path):
+    made = new_store()
+    failed = publish(write_failure(tmp_path / "failed"), made.uri, STUDY)
+    for number, status in enumerate((None, "interrupted"), start=1):
+        live = Publisher(made.uri, STUDY, iris.identity(number))
+        live.flush(iris.job.config, iris.job.choices, iris.history(), 1000)
+        if status:
+            live.close(status)
+    assert len(read.cell_runs(made.uri, STUDY)) == 3
+    assert read.finished_cells(made.uri, STUDY) == {}
+    records, damaged = read.fetch_newest(made.uri, STUDY, tmp_path / "fetched")
+    assert list(records) == [failed]
+    assert records[failed].status == "failed"
+    assert damaged == {}
+
+
+def test_unknown_experiment_has_no_cells(new_store, tmp_path):
+    made = new_store()
+    assert read.cell_runs(made.uri, "unknown") == []
+    assert read.finished_cells(made.uri, "unknown") == {}
+    assert read.fetch_newest(made.uri, "unknown", tmp_path) == ({}, {})
+
+
+def test_cells_of_a_sweep_are_its_own_and_an_odd_name_has_none(iris, new_store, tmp_path):
+    made = new_store()
+    publish(iris.write(tmp_path / "0", sweep="one"), made.uri, STUDY)
+    publish(iris.write(tmp_path / "1", sweep="two", fingerprint="2"), made.uri, STUDY)
+    assert read.fingerprints_of(made.uri, STUDY, "one") == [iris.identity().fingerprint]
+    assert read.fingerprints_of(made.uri, STUDY, "two") == ["2"]
+    assert read.fingerprints_of(made.uri, STUDY, "' OR '1' = '1") == []
+
+
+def test_more_than_a_thousand_cells_are_all_read(iris, new_store, tmp_path):
+    made = new_store()
+    publish(iris.write(tmp_path / "0"), made.uri, STUDY)
+    model = cell_run(made.database, STUDY)
+    with closing(sqlite3.connect(made.database)) as connection, connection:
+        for table in ("runs", "tags"):
+            names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            rows_of_model = connection.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", (model,)).fetchall()
+            copies = []
+            for number in range(1000):
+                for row in rows_of_model:
+                    copy = {**dict(zip(names, row, strict=True)), "run_uuid": f"{number:032}"}
+                    if copy.get("key") == "nnbench.fingerprint":
+                        copy["value"] = f"setting {number}"
+                    copies.append(tuple(copy.values()))
+            connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", copies)
+    assert rows(made.database, "SELECT count(*) FROM tags WHERE key = 'nnbench.kind' AND value = 'cell'") == [(1001,)]
+    assert len(read.cell_runs(made.uri, STUDY)) == 1001
+    finished = read.finished_cells(made.uri, STUDY)
+    assert len(finished) == 1001
+    assert finished["setting 999"] == f"{999:032}"
+    assert len(store.runs(made.uri, store.experiment_id(made.uri, STUDY), "")) == 1003

@@ -1,0 +1,184 @@
+"""The store: made once however many start at once or are killed, and nothing written outside its folder."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from urllib.parse import unquote
+
+import pytest
+from tracking_cases import rows
+
+from nnbench.tracking import store
+
+# Real processes, forked from one that has imported MLflow and nothing else, so that they start at the same moment.
+RACE = """
+import multiprocessing, sys
+import mlflow, mlflow.store.tracking.sqlalchemy_store
+from nnbench.tracking import store
+
+def start(barrier):
+    barrier.wait()
+    store.prepare(None, "raced")
+    uri = store.resolve(None)
+    run = store.client(uri).create_run(store.experiment_id(uri, "raced"))
+    store.client(uri).set_terminated(run.info.run_id)
+
+fork = multiprocessing.get_context("fork")
+barrier = fork.Barrier(8)
+processes = [fork.Process(target=start, args=(barrier,)) for _ in range(8)]
+for process in processes: process.start()
+for process in processes: process.join()
+print([process.exitcode for process in processes])
+"""
+
+# Each process is killed when the unfinished database has reached a size; the litter stays for the next one.
+KILLS = """
+import multiprocessing, os, signal, sys, time
+from pathlib import Path
+import mlflow, mlflow.store.tracking.sqlalchemy_store
+from nnbench.tracking import store
+
+def start():
+    store.prepare(None, "after a kill")
+
+def size():
+    try:
+        return sum(path.stat().st_size for path in Path().glob("mlflow.db.*tmp*"))
+    except FileNotFoundError:  # SQLite's journal comes and goes
+        return 0
+
+fork = multiprocessing.get_context("fork")
+for most in (0, 100_000, 400_000):
+    for path in Path().glob("mlflow.db.*tmp*"):
+        os.truncate(path, 0)  # so that it can be seen growing; a torn database is litter as well
+    process = fork.Process(target=start)
+    process.start()
+    while size() <= most and process.is_alive():
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    print(process.exitcode, Path("mlflow.db").exists(), size() > 0)
+process = fork.Process(target=start)
+process.start()
+process.join()
+print(process.exitcode, Path("mlflow.db").exists(), size() > 0)
+"""
+
+
+def output_of(script: str, folder: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_eight_processes_at_once_make_one_store(tmp_path):
+    assert output_of(RACE, tmp_path) == f"{[0] * 8}\n"
+    database = tmp_path / "mlflow.db"
+    assert rows(database, "SELECT count(*) FROM experiments WHERE name = 'raced'") == [(1,)]
+    assert rows(database, "SELECT status, count(*) FROM runs GROUP BY status") == [("FINISHED", 8)]
+    assert rows(database, "PRAGMA integrity_check") == [("ok",)]
+    assert names_in(tmp_path) <= {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+
+
+def test_start_after_kills_in_the_middle_of_creation_finds_nothing_in_its_way(tmp_path):
+    *killed, last = output_of(KILLS, tmp_path).splitlines()
+    assert killed == ["-9 False True"] * 3
+    assert last == "0 True False"
+    assert rows(tmp_path / "mlflow.db", "SELECT count(*) FROM experiments WHERE name = 'after a kill'") == [(1,)]
+
+
+def test_store_that_is_there_is_left_as_it_is(new_store):
+    made = new_store()
+    content = made.database.read_bytes()
+    store.prepare(made.uri, "Default")
+    assert made.database.read_bytes() == content
+
+
+def test_default_store_is_below_the_current_folder_with_an_absolute_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert store.resolve(None) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert store.resolve("sqlite:///sub/other.db") == f"sqlite:///{tmp_path}/sub/other.db"
+    assert store.resolve(f"sqlite:///{tmp_path}/other.db") == f"sqlite:///{tmp_path}/other.db"
+    assert store.resolve("http://localhost:1") == "http://localhost:1"
+
+
+def test_environment_names_the_store_unless_the_configuration_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/team.db")
+    assert store.resolve(None) == f"sqlite:///{tmp_path}/team.db"
+    assert store.resolve("http://localhost:1") == "http://localhost:1"
+
+
+def test_only_a_local_store_can_be_missing(tmp_path, new_store):
+    assert not store.exists(f"sqlite:///{tmp_path}/mlflow.db")
+    assert store.exists(new_store().uri)
+    assert store.exists("http://localhost:1")
+
+
+ODD_NAMES = [
+    "../../x",
+    "/etc/x",
+    "a b",
+    "📈 naïve",
+    "x" * 300,
+    "..",
+    "<script>alert(1)</script>",
+    "'; DROP TABLE runs;",
+]
+
+
+def test_artifacts_stay_below_mlartifacts_whatever_the_experiment_is_called(new_store, tmp_path):
+    made = new_store("a place with # and ü")
+    artifacts = made.database.parent / "mlartifacts"
+    for name in ODD_NAMES:
+        store.prepare(made.uri, name)
+        run = store.client(made.uri).create_run(store.experiment_id(made.uri, name))
+        (tmp_path / "note.txt").write_text(name, encoding="utf-8")
+        store.client(made.uri).log_artifact(run.info.run_id, str(tmp_path / "note.txt"))
+
+    (tmp_path / "note.txt").unlink()
+    assert sorted(path.read_text(encoding="utf-8") for path in tmp_path.rglob("note.txt")) == sorted(ODD_NAMES)
+    assert all(path.is_relative_to(artifacts) for path in tmp_path.rglob("note.txt"))
+    assert names_in(tmp_path) == {made.database.parent.name}
+    places = {unquote(place) for (place,) in rows(made.database, "SELECT artifact_location FROM experiments")}
+    assert len(places) == len(rows(made.database, "SELECT 1 FROM experiments"))
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "nnbench", "a/b", "a_b", ""])
+def test_safe_names_are_parts_of_a_path_and_stay_different(name):
+    safe = store.file_name(name)
+    assert Path(safe).name == safe
+    assert safe.isascii()
+    assert len(safe) < 100
+    assert [other for other in [*ODD_NAMES, "nnbench", "a/b", "a_b", ""] if store.file_name(other) == safe] == [name]
+
+
+def test_experiment_is_made_once_by_threads_that_race(new_store):
+    made = new_store()
+    together = Barrier(6)
+
+    def ask(_):
+        together.wait()
+        return store.experiment_id.__wrapped__(made.uri, "raced")  # the function without its memory
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(ask, range(6)))
+    assert len(set(found)) == 1
+    assert rows(made.database, "SELECT count(*) FROM experiments WHERE name = 'raced'") == [(1,)]
+
+
+def test_file_that_is_no_database_is_refused_and_kept(tmp_path):
+    database = tmp_path / "mlflow.db"
+    database.write_text("my thesis")
+    with pytest.raises(Exception, match="not a database"):
+        store.prepare(f"sqlite:///{database}", "x")
+    assert database.read_text() == "my thesis"
