@@ -119,7 +119,8 @@ def _sweep(plan: "Grid", datasets: "list[Dataset]") -> int:
                 return outcome.show(plan, stopped_by=signal.SIGTERM)
             return outcome.show(plan) or 1
         except Exception as error:  # of prepare: whatever MLflow or the disk says; nothing has been trained yet
-            terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}"])
+            way_out = "mend it, give another tracking.uri, or train with tracking=none"
+            terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}; {way_out}"])
             return 1
     return outcome.show(plan)
 

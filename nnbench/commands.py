@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -49,6 +50,9 @@ def ui(tracking_uri: str | None, port: int) -> None:
         return
     if not store.exists(uri):
         raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise click.ClickException(f"port {port} is in use on this machine; give another one with --port")
     click.echo("the page is ready in some seconds; Ctrl-C ends it")
     for experiment in store.client(uri).search_experiments(filter_string="name != 'Default'", max_results=20):
         click.echo(f"{experiment.name}: http://127.0.0.1:{port}{store.page(experiment.experiment_id)}")

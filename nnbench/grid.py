@@ -24,10 +24,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nnbench.__main__ import COMMANDS
 from nnbench.places import CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.settings import ConfigError, nearest
+
+PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,11 @@ def expand(arguments: argparse.Namespace) -> Grid:
             for key in swept
             if key.lstrip("+").partition(".")[0] in OUTPUT_OPTIONS
         ]
+        problems += [
+            f"{override.key_or_group} is fixed, because records are found by it; change to another folder instead"
+            for override in overrides
+            if override.key_or_group in PLACES
+        ]
 
         try:
             (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
@@ -200,7 +208,8 @@ class _Composer:
         choice = choice.strip("'\"")
         if not options or choice in options:
             return ""
-        return f"{group} is {choice}, which is not one of its choices{nearest(choice, options)}"
+        way_out = "; joblib comes with pip install hydra-joblib-launcher" if group == "hydra/launcher" else ""
+        return f"{group} is {choice}, which is not one of its choices{nearest(choice, options)}{way_out}"
 
     def job(self, combination: list[str]) -> tuple[Job, list[str]]:
         """Return the cell of one combination of overrides, and a line for each that cannot be set."""
@@ -222,7 +231,10 @@ class _Composer:
                 group = key.rpartition(".")[0]
                 whose = f"an option of {group}={choices.get(group, group)}" if group else "a key of the configuration"
                 options = [str(option) for option in parent if option != "_target_"]
-                problems.append(f"{key} is not {whose}{nearest(name, options)}")
+                elsewhere = (
+                    [] if group else [f"{group}.{option}" for group in choices for option in cell.get(group) or ()]
+                )
+                problems.append(f"{key} is not {whose}{nearest(name, options, elsewhere=elsewhere)}")
             else:
                 OmegaConf.update(cell, key, override.value(), force_add=True)
         try:
@@ -249,8 +261,11 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
     overrides, problems = [], []
     for text in texts:
         try:
-            overrides.append(parser.parse_override(text))
+            overrides += parser.parse_overrides([text])  # unlike parse_override, it lets glob() see the choices
         except HydraException as error:
+            if "=" not in text:
+                problems.append(f"{text} is neither a command nor KEY=VALUE{nearest(text, COMMANDS)}")
+                continue
             problems.append(
                 f"{text} cannot be read: {' '.join(str(error).split())}; write KEY=VALUE, lists as KEY=[A,B], "
                 "and text with special characters as 'KEY=\"TEXT\"'"

@@ -67,11 +67,16 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> None:
 
         if not store.exists(store.resolve(first.tracking_uri)):
             say("creating the store, once")
-        store.prepare(first.tracking_uri, first.experiment)
-        publish.publish_all(record.unpublished(Path.cwd()))
-        if first.config["resume"]:
-            runs = read.finished_cells(first.tracking_uri, first.experiment)
-            finished = {mark: run for mark, run in runs.items() if mark in fingerprints}
+        try:
+            store.prepare(first.tracking_uri, first.experiment)
+            publish.publish_all(record.unpublished(Path.cwd()))
+            if first.config["resume"]:
+                runs = read.finished_cells(first.tracking_uri, first.experiment)
+                finished = {mark: run for mark, run in runs.items() if mark in fingerprints}
+        except Exception as error:
+            if store.is_local(store.resolve(first.tracking_uri)):
+                raise  # a file that cannot be used now will not mend itself
+            say(f"warning: the server does not answer ({error}); training goes on, python -m nnbench sync publishes it")
     sweep = SweepFile(plan.sweep, first.study, plan.command, [job.label for job in plan.jobs], fingerprints, finished)
     sweep.write(plan.folder)
 

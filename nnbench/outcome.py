@@ -17,18 +17,22 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
     """Print the outcome of a sweep; return the exit status: 1 if a cell failed, 128 + signal if it was stopped."""
     folders = [plan.folder / str(number) for number in range(len(plan.jobs))] if plan.multirun else [plan.folder]
     tables, failures = [], []
-    for folder in folders:
+    for job, folder in zip(plan.jobs, folders, strict=True):
         if not (folder / record.FOLDER).is_dir():
             continue
+        # Labelled by this sweep: a result that an earlier one left has the label of its own neighbours.
         cell = record.read(folder / record.FOLDER)
         if cell.status == "failed":
             log = (folder / record.FOLDER / record.ERROR_LOG).relative_to(Path.cwd())
-            failures.append((cell.identity.label, cell.cell["error"], log))
+            failures.append((job.label, cell.cell["error"], log))
         else:
-            tables.append(cell.replicas().assign(cell=cell.identity.label))
+            tables.append(cell.replicas().assign(cell=job.label, dataset=job.choices["dataset"]))
 
     if tables:
-        terminal.print_leaderboard(leaderboard(pd.concat(tables, ignore_index=True)))
+        # Accuracies on different data say nothing about each other, so each data set has its own ranking.
+        by_dataset = dict(iter(pd.concat(tables, ignore_index=True).groupby("dataset", sort=False)))
+        for dataset, replicas in by_dataset.items():
+            terminal.print_leaderboard(leaderboard(replicas), dataset=str(dataset) if len(by_dataset) > 1 else None)
     if failures:
         terminal.print_failures(failures)
     if stopped_by is not None:
@@ -36,7 +40,7 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
         terminal.print_stop(done, len(plan.jobs), plan.command if plan.jobs[0].tracked else None)
         return 128 + stopped_by
     if tables and plan.jobs[0].tracked:
-        command = f"python -m nnbench report {shlex.quote(plan.jobs[0].experiment)}"
+        command = f"python -m nnbench report {shlex.quote(plan.jobs[0].experiment)} --sweep {plan.sweep}"
         terminal.print_next({"browse": "python -m nnbench ui", "report": _report(plan) or command})
     return 1 if failures else 0
 

@@ -65,7 +65,9 @@ class Settings(BaseModel):
     )
     layer_activations: list[str] | None = Field(description="a list of activations, one for each hidden layer, or null")
     weight_decay: float = Field(ge=0, allow_inf_nan=False, description="a finite number, at least 0")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(description="a number above 0, or null")
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        description="a number above 0, or null"
+    )
     selection: Literal["best", "last"] = Field(description="best or last")
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(description="above 0 and at most 1, or null")
     dtype: Literal["float32", "float64"] = Field(description="float32 or float64")
@@ -186,7 +188,7 @@ def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> 
         elif value != MISSING:
             try:
                 typed[key] = _typed(value, hints.get(key, Any))  # a plugin may do without annotations
-            except ValidationError:
+            except ValueError:  # of pydantic, or of JSON, which has no infinity
                 problems.append(f"{group}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
     required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
     missing = [name for name in required if options.get(name, MISSING) == MISSING]
@@ -221,12 +223,17 @@ def _complaints(kind: type, attempts: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(complaints))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown word: what is known, and what was probably meant."""
+def nearest(word: str, known: Iterable[str], *, elsewhere: Iterable[str] = ()) -> str:
+    """Return the end of a sentence about an unknown word: what is known, and what was probably meant.
+
+    `elsewhere` are dotted names that are not listed but may be meant, by their last part: learning_rate, or lr.
+    """
     known = sorted(known)
-    matches = get_close_matches(word, known, n=1, cutoff=0.5)
-    meant = f"; did you mean {matches[0]}?" if matches else ""
-    return f"; known are {', '.join(known)}{meant}" if known else "; it has none"
+    full_by_name = {name.rpartition(".")[2]: name for name in [*elsewhere, *known]}
+    initials = [name for name in full_by_name if word == "".join(part[:1] for part in name.split("_"))]
+    matches = initials or get_close_matches(word, full_by_name, n=1, cutoff=0.5)
+    meant = f"; did you mean {full_by_name[matches[0]]}?" if matches else ""
+    return f"; known are {', '.join(known)}{meant}" if known else f"; it has none{meant}"
 
 
 def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
@@ -305,7 +312,7 @@ def _sentence(config: Mapping[str, Any], details: Mapping[str, Any]) -> str:
 
 def _typed(value: Any, annotation: Any) -> Any:
     """Return the value as the annotated type; converted is only what JSON cannot tell apart: tuples and paths."""
-    return TypeAdapter(_without_arrays(annotation)).validate_json(json.dumps(value), strict=True)
+    return TypeAdapter(_without_arrays(annotation)).validate_json(json.dumps(value, allow_nan=False), strict=True)
 
 
 def _without_arrays(annotation: Any) -> Any:
@@ -320,7 +327,7 @@ def _describe(annotation: Any) -> str:
     """Return the name of a type for people."""
     annotation = _without_arrays(annotation)
     names = {
-        float: "a number",
+        float: "a finite number",
         int: "an integer",
         bool: "true or false",
         str: "text",

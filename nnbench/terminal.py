@@ -136,10 +136,11 @@ def print_datasets(datasets: "Iterable[Dataset]") -> None:
         out().print(table)
 
 
-def print_leaderboard(leaderboard: "pd.DataFrame") -> None:
-    """Print a leaderboard of `nnbench.analysis.tables`, best cell first."""
+def print_leaderboard(leaderboard: "pd.DataFrame", *, dataset: str | None) -> None:
+    """Print a leaderboard of `nnbench.analysis.tables`, best cell first; `dataset` is named where there are several."""
     any_diverged = bool(leaderboard["diverged"].any())
-    table = Table(title="Accuracy in %, mean over seeds, best first", title_justify="left")
+    title = "Accuracy in %, mean over seeds, best first"
+    table = Table(title=Text(f"{dataset}: {title}" if dataset else title), title_justify="left")
     table.add_column("cell", overflow="fold")
     for name in ("test", "95 % interval", "validation", "seeds", *(["diverged"] if any_diverged else [])):
         table.add_column(name, justify="right", no_wrap=True)

@@ -21,7 +21,7 @@ from nnbench.tracking.record import Record
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON_M = (sys.executable, "-m", "nnbench")
 SCRIPT = (str(Path(sys.executable).with_name("nnbench")),)
-LIMIT = 120  # seconds; far more than any of these commands takes
+LIMIT = 300  # seconds; far more than any of these commands takes
 
 # What a researcher writes to add an optimizer: one class, and a yaml that names it.
 SIGN = '''

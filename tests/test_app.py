@@ -25,10 +25,10 @@ from command_line import (
 from nnbench.data import Digits
 from nnbench.nn import MLP
 from nnbench.protocol.cell import finish, start
+from nnbench.protocol.fingerprint import fingerprint
 
 COMPARISON = ("-m", "optimizer=adam,rmsprop", "activation=relu,sigmoid", "report=false")
 LABELS = ["adam relu", "adam sigmoid", "rmsprop relu", "rmsprop sigmoid"]
-SHORT = ("seeds=2", "num_epochs=1", "report=false")
 
 # Beside the rule that works, one that raises, and a learning rate at which everything overflows.
 FAULTY = f"""{SIGN}
@@ -423,13 +423,19 @@ def test_inspect_counts_the_samples_and_creates_nothing(tmp_path):
 
 
 def test_a_study_sweeps_by_itself_without_mlflow(tmp_path):
-    names = "['nnbench', 'study=xor', 'seeds=2', 'num_epochs=2', 'tracking=none']"
+    names = "['nnbench', 'study=xor', 'optimizer=nesterov,gd', 'num_epochs=2,1', 'seeds=2', 'tracking=none']"
     code = f"import sys; sys.argv = {names}; from nnbench.__main__ import main; status = main()"
 
     printed = python(tmp_path, f"{code}; print(status, *sorted({{'mlflow', 'sqlalchemy'}} & {{*sys.modules}}))")
 
     assert printed.splitlines()[-1] == "0"
-    assert sorted(results(newest_sweep(tmp_path))) == ["gd leaky_relu", "nesterov leaky_relu"]
+    found = records(newest_sweep(tmp_path))
+    assert sorted(found) == [
+        f"{optimizer} leaky_relu num_epochs={epochs}" for optimizer in ("gd", "nesterov") for epochs in (1, 2)
+    ]
+    for label, entry in found.items():
+        assert label == f"{entry.choices['optimizer']} leaky_relu num_epochs={entry.history()['epoch'].max()}"
+        assert entry.identity.fingerprint == fingerprint(entry.config, entry.cell["dataset"]["digest"], {})
     assert outcome(tmp_path) == ["multirun"]
 
 

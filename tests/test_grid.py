@@ -127,6 +127,15 @@ def test_what_cells_have_in_common_is_not_swept(key):
     assert "the cells of a sweep have it in common" in problems_of("-m", key)[0]
 
 
+@pytest.mark.parametrize(
+    "place", ["hydra.run.dir=x", "hydra.sweep.dir=x", "hydra.sweep.subdir=x", "hydra.job.chdir=true"]
+)
+def test_records_stay_where_they_are_found(place):
+    (line,) = problems_of(place)
+
+    assert line.startswith(f"{place.partition('=')[0]} is fixed, because records are found by it")
+
+
 def test_a_sweep_over_nothing_is_refused():
     assert problems_of("-m", "seeds=range(3,1)") == [
         "the sweep has no cell; one of its keys has an empty range of values"

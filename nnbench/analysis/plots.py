@@ -43,25 +43,27 @@ def dashes_by_activation(names: Sequence[str]) -> dict[str, tuple]:
 
 
 def learning_curves(history: pd.DataFrame, ax: Axes, *, metric: str = "val/accuracy", against: str = "epoch") -> Axes:
-    """Draw the mean of a metric over seeds with a band of one standard deviation.
+    """Draw one line for each cell: the mean of a metric over its seeds, with a band of one standard deviation.
 
-    `history` has one row for each replica and epoch: optimizer, activation, seed, epoch and the metrics.
+    `history` has one row for each replica and epoch: cell, optimizer, activation, seed, epoch and the metrics. Cells
+    that share optimizer and activation, and so colour and line style, are told apart by shade.
     """
-    sns.lineplot(
-        history.assign(optimizer=history["optimizer"].map(plain), activation=history["activation"].map(plain)),
-        x=against,
-        y=metric,
-        hue="optimizer",
-        style="activation",
-        palette={plain(name): colour for name, colour in colour_by_optimizer(history["optimizer"].unique()).items()},
-        dashes={plain(name): dash for name, dash in dashes_by_activation(history["activation"].unique()).items()},
-        errorbar="sd",
-        err_kws={"linewidth": 0, "alpha": 0.15},
-        ax=ax,
-    )
+    colours = colour_by_optimizer(history["optimizer"].unique())
+    dashes = dashes_by_activation(history["activation"].unique())
+    for (optimizer, activation), alike in history.groupby(["optimizer", "activation"], sort=False):
+        cells = alike["cell"].unique()
+        shades = sns.light_palette(colours[optimizer], n_colors=len(cells) + 1, reverse=True)[: len(cells)]
+        for cell, shade in zip(cells, shades, strict=True):
+            by_epoch = alike[alike["cell"] == cell].groupby("epoch")
+            mean, spread = by_epoch[metric].mean(), by_epoch[metric].std().fillna(0)
+            places = mean.index if against == "epoch" else by_epoch[against].mean()
+            line_style = (0, dashes[activation]) if dashes[activation] else "-"
+            ax.plot(places, mean, color=shade, linestyle=line_style, label=plain(str(cell)))
+            ax.fill_between(places, mean - spread, mean + spread, color=shade, alpha=0.15, linewidth=0)
     ax.set(
         xlabel=AXIS_LABELS.get(against, against), ylabel=f"{AXIS_LABELS.get(metric, metric)}\n(mean ± 1 sd over seeds)"
     )
+    ax.legend(fontsize="small", handlelength=3)
     return ax
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 50_000  # for summaries: Agarwal et al., 2021, arXiv:2108.13264, section 4.1
+BATCH = 1000  # resamples at a time, so that thousands of values fit in memory
+RESAMPLES = 50_000  # rliable's number for summaries; Agarwal et al., 2021, arXiv:2108.13264
 
 
 def bootstrap_interval(values: Sequence[float] | NDArray, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -20,6 +21,12 @@ def bootstrap_interval(values: Sequence[float] | NDArray, *, confidence: float =
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     outcome = bootstrap(
-        (np.asarray(values),), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, method="percentile", rng=0
+        (np.asarray(values),),
+        np.mean,
+        batch=BATCH,
+        n_resamples=RESAMPLES,
+        confidence_level=confidence,
+        method="percentile",
+        rng=0,
     )
     return float(outcome.confidence_interval.low), float(outcome.confidence_interval.high)

@@ -52,9 +52,10 @@ def fit_none(_inputs: NDArray, _feature_range: tuple[float, float]) -> Scaler:
 def fit_standard(inputs: NDArray, _feature_range: tuple[float, float]) -> Scaler:
     """Give every feature mean 0 and standard deviation 1."""
     deviation = np.std(inputs, axis=0, dtype=np.float64)
-    # Compared exactly: the standard deviation of 0.1, 0.1, 0.1 is 1e-17, not 0.
-    deviation[inputs.min(axis=0) == inputs.max(axis=0)] = 0
-    return Scaler(np.mean(inputs, axis=0, dtype=np.float64), without_zeros(deviation))
+    mean = np.mean(inputs, axis=0, dtype=np.float64)
+    # Rounding alone gives 0.1, 0.1, 0.1 a standard deviation of 1e-17: what is not above it is constant.
+    deviation[deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 0
+    return Scaler(mean, without_zeros(deviation))
 
 
 def fit_minmax(inputs: NDArray, feature_range: tuple[float, float]) -> Scaler:

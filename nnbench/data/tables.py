@@ -198,7 +198,8 @@ def check_delimiter(header: list[str], path: Path, delimiter: str) -> None:
     num_columns = header[0].count(likely) + 1
     way_out = "it needs the target and at least one feature"
     if num_columns > 1:
-        way_out = f"dataset.delimiter={likely!r} would make {num_columns} of it"
+        shown = likely.replace("\t", "\\t")
+        way_out = f"'dataset.delimiter=\"{shown}\"' would make {num_columns} of it"
     raise DataError(f"{path} has one column with the delimiter {delimiter!r}; {way_out}")
 
 

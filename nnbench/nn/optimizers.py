@@ -112,7 +112,8 @@ class Nesterov(Optimizer):
         theta <- theta - eta (g + mu v)
 
     Nesterov, 1983; in the form of Sutskever et al., 2013, equations 3 and 4, with theta standing for the point looked
-    at (as in Bengio, Boulanger-Lewandowski & Pascanu, 2013, arXiv:1212.0901, equation 7, and in PyTorch).
+    at (as in Bengio, Boulanger-Lewandowski & Pascanu, 2013, arXiv:1212.0901, equation 7, and in PyTorch, whose
+    default momentum is 0, learning rate 0.001).
     """
 
     state_names = ("velocity",)
@@ -169,7 +170,8 @@ class RMSprop(Optimizer):
         v <- rho v + (1 - rho) g^2
         theta <- theta - eta g / (sqrt(v) + eps)
 
-    Tieleman & Hinton, 2012, Coursera lecture 6.5: rho 0.9, eta 0.001. PyTorch's defaults are rho 0.99 and eta 0.01.
+    Tieleman & Hinton, 2012, Coursera lecture 6.5, which has rho 0.9 and leaves eta open; 0.001 is Keras's default.
+    PyTorch's defaults are rho 0.99 and eta 0.01.
     """
 
     state_names = ("mean_square",)

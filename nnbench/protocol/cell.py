@@ -111,7 +111,10 @@ def finish(cell: Cell, dataset: Dataset, training: Training) -> CellResult:
         for split in ("train", "val")
         for metric in ("loss", "accuracy")
     }
-    summary["val/selected_epoch"] = training.selected_epoch.astype(float)
+    # A diverged replica has no parameters to speak of, so it is scored at chance level on every split.
+    for name, values in summary.items():
+        values[training.diverged] = 1 / dataset.num_classes if name.endswith("accuracy") else np.nan
+    summary["val/selected_epoch"] = np.where(training.diverged, np.nan, training.selected_epoch)
     summary |= scores.summary
     summary |= _time_to_target(training, cell.target_accuracy)
     accuracy = np.where(training.diverged, -np.inf, summary["val/selected_accuracy"])

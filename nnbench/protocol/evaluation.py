@@ -38,6 +38,7 @@ def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
     confusion = np.zeros((num_replicas, num_classes, num_classes), dtype=np.int64)
     by_class = {name: np.full((num_replicas, num_classes), np.nan) for name in ("precision", "recall", "f1")}
 
+    macro = {f"test/{name}_macro": np.full(num_replicas, np.nan) for name in by_class}
     places = np.flatnonzero(usable)
     if len(places):
         good = model.with_params(model.params[places])
@@ -52,7 +53,10 @@ def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
         )
         for values, column in zip(by_class.values(), scores, strict=False):
             values[place] = column
+        # Over the classes that are there or were predicted, as scikit-learn has it by default.
+        means = precision_recall_fscore_support(labels, predictions[place], average="macro", zero_division=0)
+        for scores_of_all, mean in zip(macro.values(), means, strict=False):
+            scores_of_all[place] = mean
 
-    summary = {"test/accuracy": accuracy, "test/loss": loss}
-    summary |= {f"test/{name}_macro": values.mean(axis=-1) for name, values in by_class.items()}
+    summary = {"test/accuracy": accuracy, "test/loss": loss, **macro}
     return TestScores(summary=summary, predictions=predictions, confusion=confusion, by_class=by_class)

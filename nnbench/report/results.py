@@ -15,6 +15,9 @@ from nnbench.analysis.statistics import bootstrap_interval
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.tracking import read
 
+# The smallest two-sided p of an exact paired test is 2 / 2^n: with five seeds .0625, so nothing can be significant.
+FEWEST_SEEDS = 6
+
 
 class NothingToReportError(Exception):
     """A study has no finished cell; says what it has."""
@@ -50,9 +53,18 @@ class Results:
     confusion: dict[str, pd.DataFrame]
     environment: dict[str, object]
 
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets, each compared on its own: accuracies on different data say nothing about each other."""
+        return list(self.replicas["dataset"].unique())
+
+    def board(self, dataset: str) -> pd.DataFrame:
+        """Return the leaderboard of one data set, see `nnbench.analysis.tables`."""
+        return tables.leaderboard(self.replicas[self.replicas["dataset"] == dataset])
+
     def leaderboard(self) -> pd.DataFrame:
-        """Return the leaderboard, best cell first, accuracies in per cent."""
-        board = tables.leaderboard(self.replicas)
+        """Return the leaderboards below each other, best cell first, accuracies in per cent."""
+        board = pd.concat([self.board(name) for name in self.datasets], ignore_index=True)
         for column in ("mean", "low", "high", "val_accuracy"):
             board[column] = (100 * board[column]).round(2)
         names = {"mean": "test accuracy (%)", "low": "95 % from", "high": "to", "val_accuracy": "validation (%)"}
@@ -60,14 +72,21 @@ class Results:
 
     def verdict(self) -> "Paragraph":
         """Return what the means say, in sentences, and what they cannot say."""
-        board = tables.leaderboard(self.replicas)
-        best = board.iloc[0]
-        sentences = [f"{best['cell']} has the highest mean test accuracy: {best['mean']:.2%}{_interval(best)}."]
-        for _, other in board.iloc[1:2].iterrows():
-            sentences.append(self._against(str(best["cell"]), str(other["cell"])))
+        sentences = []
+        for dataset in self.datasets:
+            board = self.board(dataset)
+            best = board.iloc[0]
+            sentences.append(
+                f"On {dataset}, {best['cell']} has the highest mean test accuracy: {best['mean']:.2%}{_interval(best)}."
+            )
+            for _, other in board.iloc[1:2].iterrows():
+                sentences.append(self._against(dataset, str(best["cell"]), str(other["cell"])))
+            if len(set(board["seeds"])) > 1:
+                sentences.append("The cells have unequal numbers of seeds, so the order is not a fair ranking.")
         sentences.append(
             "Each cell ran with the hyperparameters of its configuration: this compares settings, not tuned optimizers."
         )
+        board = pd.concat([self.board(name) for name in self.datasets])
         diverged = board[board["diverged"] > 0]
         if len(diverged):
             counts = ", ".join(f"{row.cell}: {row.diverged} of {row.seeds}" for row in diverged.itertuples())
@@ -75,8 +94,6 @@ class Results:
                 f"{diverged['diverged'].sum()} of {len(self.replicas)} trainings diverged and count as chance level "
                 f"({counts})."
             )
-        if len(set(board["seeds"])) > 1:
-            sentences.append("The cells have unequal numbers of seeds, so the order is not a fair ranking.")
         for status, cause in (("failed", "training failed"), ("damaged", "the store's record is damaged")):
             missing = self.cells.loc[self.cells["status"] == status, "cell"]
             if len(missing):
@@ -84,22 +101,25 @@ class Results:
         return Paragraph(" ".join(sentences))
 
     def accuracies(self) -> None:
-        """Draw each seed and each mean with its interval."""
-        board = tables.leaderboard(self.replicas)
-        _, ax = plt.subplots(figsize=(8, 1.2 + 0.42 * len(board)), layout="constrained")
-        plots.accuracy_points(self.replicas, board, ax)
+        """Draw each seed and each mean with its interval, a figure for each data set."""
+        for dataset in self.datasets:
+            board = self.board(dataset)
+            _, ax = plt.subplots(figsize=(8, 1.2 + 0.42 * len(board)), layout="constrained")
+            plots.accuracy_points(self.replicas[self.replicas["dataset"] == dataset], board, ax)
 
     def learning_curves(self, metric: str = "val/accuracy", against: str = "epoch") -> None:
-        """Draw a metric over epochs, mean and spread over seeds."""
-        _, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
-        plots.learning_curves(self.history, ax, metric=metric, against=against)
+        """Draw a metric over epochs, mean and spread over seeds, a figure for each data set."""
+        for dataset in self.datasets:
+            _, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
+            history = self.history[self.history["dataset"] == dataset]
+            plots.learning_curves(history, ax, metric=metric, against=against)
 
     def confusion_matrix(self, cell: str | None = None) -> None:
-        """Draw a cell's confusion matrix, by default the best cell's."""
-        cell = cell or str(tables.leaderboard(self.replicas)["cell"].iloc[0])
-        _, ax = plt.subplots(figsize=(6, 5), layout="constrained")
-        plots.confusion_matrix(self.confusion[cell], ax)
-        ax.set_title(plots.plain(cell))
+        """Draw a cell's confusion matrix, by default that of the best cell on each data set."""
+        best = [str(self.board(dataset)["cell"].iloc[0]) for dataset in self.datasets]
+        for name in best if cell is None else [cell]:
+            _, ax = plt.subplots(figsize=(6, 5), layout="constrained")
+            plots.confusion_matrix(self.confusion[name], ax).set_title(plots.plain(name))
 
     def origin(self) -> pd.DataFrame:
         """Return what produced the results: commands, run ids, versions, processor."""
@@ -112,19 +132,21 @@ class Results:
         facts |= {name: json.dumps(value) for name, value in self.environment.items()}
         return pd.DataFrame({"value": facts})
 
-    def _against(self, first: str, second: str) -> str:
-        """Compare two cells on the seeds that both have."""
-        scores = self.replicas.pivot_table(index="seed", columns="cell", values="test/accuracy")[
-            [first, second]
-        ].dropna()
-        if len(scores) < 2:
-            return f"With one seed nothing can be said of its lead over {second}."
+    def _against(self, dataset: str, first: str, second: str) -> str:
+        """Describe the lead of a cell over another on the seeds that both have."""
+        replicas = self.replicas[self.replicas["dataset"] == dataset]
+        scores = replicas.pivot_table(index="seed", columns="cell", values="test/accuracy")[[first, second]].dropna()
         difference = scores[first] - scores[second]
+        lead = f"on {len(scores)} equal seeds its lead over {second} is {100 * difference.mean():+.2f} points"
+        if len(scores) < FEWEST_SEEDS:
+            return f"Too few seeds to tell: {lead}; use at least {FEWEST_SEEDS}."
         low, high = bootstrap_interval(difference.to_numpy())
-        lead = f"{100 * difference.mean():+.2f} points, 95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
-        if low > 0:
-            return f"On {len(scores)} equal seeds it is ahead of {second} by {lead}."
-        return f"Whether it is better than {second} these {len(scores)} seeds cannot tell: {lead}."
+        lead += f", 95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
+        if low <= 0:
+            return f"These seeds cannot tell whether it is better: {lead}."
+        return (
+            f"It is probably better: {lead}. That is a description, not a test, as these seeds also chose the leader."
+        )
 
 
 def load(parameters: str | Path) -> Results:

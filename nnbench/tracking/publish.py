@@ -12,6 +12,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -222,7 +223,8 @@ def _save_model(folder: Path, cell: Record, description: "Model") -> None:
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(cell.folder / record.MODEL)},
             signature=ModelSignature(inputs, outputs),
-            pip_requirements=[f"nnbench=={__version__}"],
+            # Not nnbench itself: in the public index that name is another project. Serve with --env-manager local.
+            pip_requirements=[f"{name}=={version(name)}" for name in ("numpy", "pandas")],
         )
 
 

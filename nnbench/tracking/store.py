@@ -33,6 +33,7 @@ VIEW_STATE = {
     "orderByAsc": False,
     "selectedColumns": [
         "metrics.`test/accuracy`",
+        "attributes.`Dataset`",
         "metrics.`test/accuracy_std`",
         "metrics.`val/selected_accuracy`",
         "metrics.`seeds`",
@@ -57,9 +58,14 @@ def resolve(uri: str | None) -> str:
     return uri
 
 
+def is_local(uri: str) -> bool:
+    """Whether the store at a resolved URI is a file of this machine."""
+    return uri.startswith(SQLITE)
+
+
 def exists(uri: str) -> bool:
     """Whether there is a store at a resolved URI; a server is believed to be one."""
-    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+    return not is_local(uri) or Path(uri.removeprefix(SQLITE)).exists()
 
 
 def prepare(uri: str | None, experiment: str) -> None:
@@ -75,10 +81,11 @@ def client(uri: str) -> "MlflowClient":
     """Return a client of the store at a resolved URI."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
+    import mlflow
 
+    mlflow.tracing.disable()  # there are no traces, and some versions create the default store for them
     # Not mlflow.set_tracking_uri: it sets MLFLOW_TRACKING_URI, where `resolve` would find it for the next record.
-    return MlflowClient(uri)
+    return mlflow.MlflowClient(uri)
 
 
 @lru_cache(maxsize=64)
@@ -120,8 +127,8 @@ def runs(uri: str, experiment_id: str, condition: str) -> "list[Run]":
 
 def page(experiment_id: str, *, chart: bool = False) -> str:
     """Return the address behind MLflow's host that shows an experiment's cells, best first, or their curves."""
-    mode = "&compareRunsMode=CHART" if chart else f"&viewStateShareKey={VIEW}"
-    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning{mode}"
+    mode = "&compareRunsMode=CHART" if chart else ""
+    return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}{mode}"
 
 
 def _note(experiment_id: str) -> str:

@@ -1,20 +1,15 @@
 """Studies that real command lines made, in this process, and the reports that were built of them."""
 
 import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-
-from nnbench.__main__ import main
-from nnbench.tracking import record
+from report_cases import CLASSES, EXPERIMENT, SMALL, TARGETS, Study, Workplace
 
 # What MLflow itself does with its libraries, which is not ours to mend.
 WARNINGS_OF_MLFLOW = ("ignore:The ``noload`` loader strategy is deprecated",)
-SMALL = ("hidden=[4]", "num_epochs=3", "progress=false", "report=false")
 BROKEN = '''
 from nnbench.nn.optimizers import Optimizer
 
@@ -25,58 +20,12 @@ class Broken(Optimizer):
         raise RuntimeError("<script>alert('broken')</script>")
 '''
 
-# Every text that comes from a user, as an attacker would write it.
-EXPERIMENT = "<script>alert('experiment')</script> $x$ _y =1+1 \"; open('P', 'w'); a=\"\nsecond line"
-CLASSES = ("<script>alert('class')</script>", r"$\frac{$ <b>", "=1+1", "_hidden", "\"quotes'", "new\nline")
-TARGETS = (r"$\frac{$ <img src=x onerror=alert('column')>", "_under\"'</style><script>alert('target')</script>")
-
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             for warning in WARNINGS_OF_MLFLOW:
                 item.add_marker(pytest.mark.filterwarnings(warning))
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """A folder in which someone gives nnbench's commands."""
-
-    folder: Path
-
-    def run(self, *arguments: str) -> int:
-        """Give a command line; return the exit status."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.folder)
-            patch.syspath_prepend(self.folder)
-            patch.setattr(sys, "argv", ["nnbench", *arguments])
-            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-            try:
-                return main()
-            except SystemExit as stop:
-                return int(stop.code or 0)
-
-    @property
-    def uri(self) -> str:
-        return f"sqlite:///{self.folder}/mlflow.db"
-
-    def replicas(self) -> dict[str, pd.DataFrame]:
-        """Return the scores in the record folders by the label of their cell."""
-        records = [record.read(folder) for folder in record.find(self.folder)]
-        return {cell.identity.label: cell.replicas() for cell in records}
-
-    def write(self, name: str, content: str) -> None:
-        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_text(content, encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study with its report, and the scores that its record folders had."""
-
-    place: Workplace
-    replicas: dict[str, pd.DataFrame]
-    output: Path
 
 
 @pytest.fixture(scope="session")

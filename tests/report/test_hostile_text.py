@@ -4,8 +4,7 @@ import json
 
 import nbformat
 import pytest
-from conftest import CLASSES, EXPERIMENT, TARGETS
-from test_report import Page
+from report_cases import CLASSES, EXPERIMENT, TARGETS, Page
 
 from nnbench.report import results
 from nnbench.report.build import TEMPLATE

@@ -1,56 +1,17 @@
 """The report: built from the store alone, self-contained, and right in every number and count."""
 
-import base64
 import json
 import re
 import shutil
-from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import nbformat
 import pandas as pd
 import pytest
-from conftest import SMALL
+from report_cases import SMALL, Page
 
 from nnbench.data import loading
 from nnbench.report import results
 from nnbench.report.build import TEMPLATE
-
-
-class Page(HTMLParser):
-    """What a browser would see: scripts, attributes, text and embedded figures."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.scripts: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.texts: list[str] = []
-        self.inside: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.inside.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        while self.inside and self.inside.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if "script" in self.inside[-1:]:
-            self.scripts[-1] += data
-        elif "style" not in self.inside[-1:]:
-            self.texts.append(data)
-
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-    def figures(self) -> list[ElementTree.Element]:
-        heads = [value.partition(",") for tag, name, value in self.attributes if (tag, name) == ("img", "src")]
-        assert {head for head, _, _ in heads} == {"data:image/svg+xml;base64"}
-        return [ElementTree.fromstring(base64.b64decode(content)) for _, _, content in heads]
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _sweep_of_this_process():
+def _sweep_of_this_process(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("current"))
         patch.setenv("NNBENCH_SWEEP", "a-sweep")
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield

@@ -310,6 +310,17 @@ def test_record_of_each_store_goes_to_its_own(iris, new_store, tmp_path, monkeyp
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["mlartifacts", "mlflow.db"]
 
 
+def test_publishing_writes_nothing_in_the_current_folder(tmp_path, published, new_store, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    written = shutil.copytree(published[1], tmp_path / "there" / record.FOLDER)
+    # A process of its own, as a store is opened once in each.
+    publication = f"from pathlib import Path; publish(Path({str(written)!r}), {new_store().uri!r}, {STUDY!r})"
+    command = [sys.executable, "-c", f"from nnbench.tracking.publish import publish; {publication}"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert list(Path.cwd().iterdir()) == []
+
+
 def sync(*options):
     return CliRunner().invoke(commands, ["sync", *options])
 

