@@ -261,7 +261,9 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
     overrides, problems = [], []
     for text in texts:
         try:
-            overrides += parser.parse_overrides([text])  # unlike parse_override, it lets glob() see the choices
+            override = parser.parse_override(text)
+            override.config_loader = parser.config_loader  # glob() looks at the choices
+            overrides.append(override)
         except HydraException as error:
             if "=" not in text:
                 problems.append(f"{text} is neither a command nor KEY=VALUE{nearest(text, COMMANDS)}")

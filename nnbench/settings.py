@@ -188,13 +188,17 @@ def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> 
         elif value != MISSING:
             try:
                 typed[key] = _typed(value, hints.get(key, Any))  # a plugin may do without annotations
-            except ValueError:  # of pydantic, or of JSON, which has no infinity
+            except ValidationError:
                 problems.append(f"{group}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
     required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
     missing = [name for name in required if options.get(name, MISSING) == MISSING]
     problems += [f"{group}.{name} is missing; set it with {group}.{name}=VALUE" for name in missing]
     if not missing:
-        problems += [f"{group}.{problem}" for problem in _range_problems(kind, typed, required)]
+        problems += [f"{group}.{problem}" for problem in _range_problems(kind, typed, required)] or [
+            f"{group}.{key} is {value}; it must be a finite number"
+            for key, value in typed.items()
+            if isinstance(value, float) and not np.isfinite(value)
+        ]
     if problems:
         raise ConfigError(problems)
     return partial(kind, **typed)
@@ -312,7 +316,7 @@ def _sentence(config: Mapping[str, Any], details: Mapping[str, Any]) -> str:
 
 def _typed(value: Any, annotation: Any) -> Any:
     """Return the value as the annotated type; converted is only what JSON cannot tell apart: tuples and paths."""
-    return TypeAdapter(_without_arrays(annotation)).validate_json(json.dumps(value, allow_nan=False), strict=True)
+    return TypeAdapter(_without_arrays(annotation)).validate_json(json.dumps(value), strict=True)
 
 
 def _without_arrays(annotation: Any) -> Any:
@@ -327,7 +331,7 @@ def _describe(annotation: Any) -> str:
     """Return the name of a type for people."""
     annotation = _without_arrays(annotation)
     names = {
-        float: "a finite number",
+        float: "a number",
         int: "an integer",
         bool: "true or false",
         str: "text",

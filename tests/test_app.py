@@ -1,6 +1,7 @@
 """Whole commands, in a folder of their own, as a user types them."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -474,3 +475,26 @@ def test_mnist_is_learned_by_one_hidden_layer(tmp_path):
 
     assert ended.status == 0, ended.err
     assert results(newest_sweep(tmp_path))["adam relu"]["test/accuracy"].mean() >= 0.975
+
+
+def test_results_of_earlier_sweeps_are_labelled_by_the_sweep_that_shows_them(tmp_path):
+    short = ("seeds=2", "num_epochs=2", "report=false")
+    for rate in ("0.1", "0.0001"):
+        assert run(tmp_path, f"optimizer.learning_rate={rate}", *short).status == 0
+    ended = run(tmp_path, "-m", "optimizer.learning_rate=0.1,0.0001", *short)
+
+    assert ended.err.count("is finished already") == 2
+    rows = [line for line in ended.out.splitlines() if line.startswith("│ adam relu")]
+    assert len(rows) == 2
+    assert "learning_rate=0.1 " in rows[0] + rows[1]
+    assert "learning_rate=0.0001 " in rows[0] + rows[1]
+    assert all(re.search(r"│ +2 │$", row) for row in rows)
+
+
+def test_a_server_that_is_down_costs_no_result(tmp_path):
+    ended = run(tmp_path, "tracking.uri=http://127.0.0.1:9", "seeds=2", "num_epochs=1")
+
+    assert ended.status == 0
+    assert "python -m nnbench sync publishes it" in ended.err
+    assert len(list(tmp_path.glob("outputs/*/record/replicas.csv"))) == 1
+    assert not (tmp_path / "mlflow.db").exists()

@@ -29,7 +29,8 @@ REFUSED = {
         "known are adagrad, adam, gd, momentum, nesterov, rmsprop, rprop"
     ),
     "hidden=[32": f"hidden=[32 cannot be read: no viable alternative at input '[32'; {WRITE}",
-    "adam": f"adam cannot be read: missing EQUAL at '<EOF>'; {WRITE}",
+    "adam": "adam is neither a command nor KEY=VALUE; known are report, sync, ui",
+    "reprot": "reprot is neither a command nor KEY=VALUE; known are report, sync, ui; did you mean report?",
     "dataset.path=ä.csv": f"dataset.path=ä.csv cannot be read: token recognition error at: 'ä'; {WRITE}",
     "~seeds": "~seeds deletes a key; set it to another value instead",
     "~optimizer": "optimizer is missing",

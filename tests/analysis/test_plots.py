@@ -13,6 +13,7 @@ from nnbench.analysis.tables import leaderboard
 HISTORY = pd.DataFrame(
     [
         {
+            "cell": f"{optimizer} relu",
             "optimizer": optimizer,
             "activation": "relu",
             "seed": seed,
@@ -46,6 +47,18 @@ def test_a_curve_is_the_mean_over_seeds_with_one_standard_deviation():
         np.testing.assert_allclose(edges.max(), (by_epoch.mean() + by_epoch.std()).max())
     assert ax.get_xlabel() == "epoch"
     assert ax.get_ylabel() == "validation accuracy\n(mean ± 1 sd over seeds)"
+
+
+def test_each_cell_has_its_own_curve_whatever_it_differs_in():
+    slow = HISTORY.assign(
+        **{"cell": HISTORY["cell"] + " learning_rate=0.1", "val/accuracy": HISTORY["val/accuracy"] / 2}
+    )
+    ax = plots.learning_curves(pd.concat([HISTORY, slow]), axes())
+
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["adam relu", "adam relu learning_rate=0.1", "gd relu", "gd relu learning_rate=0.1"]
+    assert len({line.get_color() for line in ax.lines}) == 4
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), ax.lines[0].get_ydata() / 2)
 
 
 def test_a_diverged_seed_leaves_its_curve_and_not_the_figure():

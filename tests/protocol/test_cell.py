@@ -113,6 +113,16 @@ def test_a_diverged_replica_is_named_scored_at_chance_level_and_never_the_best()
     assert result.best_replica != 1
 
 
+def test_a_replica_that_diverges_after_good_epochs_is_scored_at_chance_level_on_validation_too():
+    training = train(cell())
+    training.diverged_step[1] = 40  # in the middle of an epoch, after it had been selected
+    summary = finish(cell(), MOONS, training).summary
+
+    assert summary["val/selected_accuracy"][1] == summary["train/selected_accuracy"][1] == 0.5
+    assert summary["val/selected_accuracy"][0] == training.history["val/accuracy"][:, 0].max()
+    assert np.isnan([summary[name][1] for name in ("val/selected_loss", "val/selected_epoch", "test/loss")]).all()
+
+
 def test_a_diverged_replica_is_not_the_best_even_where_the_others_are_worse_than_chance():
     contrary = replace(MOONS, validation=replace(MOONS.validation, labels=1 - MOONS.validation.labels))
     result = result_of(cell(new_optimizer=ONE_DIVERGES, selection="last"), contrary)

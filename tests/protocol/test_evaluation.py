@@ -1,9 +1,11 @@
 """Scores on the test split are those of their definitions."""
 
+from dataclasses import replace
+
 import numpy as np
 from protocol_cases import MOONS, cell, train, with_test
 
-from nnbench.data import Digits
+from nnbench.data import Digits, Iris, Split
 from nnbench.protocol.evaluation import score
 
 DIGITS = Digits().load()
@@ -63,7 +65,23 @@ def test_without_a_usable_replica_all_are_at_chance_level():
     assert scores.confusion.sum() == 0
 
 
-def test_a_class_that_is_never_predicted_scores_zero_and_not_nothing():
+def test_macro_scores_leave_out_a_class_that_is_neither_there_nor_predicted():
+    from sklearn.metrics import f1_score
+
+    iris = Iris().load()
+    kept = iris.test.labels != 2
+    without = replace(iris, test=Split(iris.test.inputs[kept], iris.test.labels[kept]))
+    model = train(cell(num_epochs=20), iris).selected_model()
+
+    scores = score(model, without, np.ones(3, dtype=bool))
+
+    for replica in range(3):
+        wanted = f1_score(without.test.labels, scores.predictions[replica], average="macro", zero_division=0)
+        assert scores.summary["test/f1_macro"][replica] == wanted
+    assert (scores.by_class["f1"][:, 2] == 0).all()
+
+
+def test_a_class_without_samples_has_recall_zero_and_not_nothing():
     only_ones = with_test(MOONS.test.inputs, np.ones_like(MOONS.test.labels))
     model = train(cell(num_epochs=1)).selected_model()
 

@@ -72,7 +72,8 @@ def test_verdict_is_what_the_numbers_say(study, loaded, page):
     verdict = str(loaded.verdict())
     assert verdict in page.text()
     assert verdict.startswith(
-        f"{best['cell']} has the highest mean test accuracy: {best['test accuracy (%)']:.2f}% (95 % interval "
+        f"On {loaded.datasets[0]}, {best['cell']} has the highest mean test accuracy: "
+        f"{best['test accuracy (%)']:.2f}% (95 % interval "
         f"{best['95 % from']:.2f}% to {best['to']:.2f}% over {best['seeds']} seeds)."
     )
     first, other = (
@@ -108,7 +109,44 @@ def test_study_with_a_single_seed_says_that_it_cannot_tell(tmp_path_factory, stu
     one = only.replicas[only.replicas["seed"] == 0]
     alone = results.Results("x", one, only.history, only.cells, only.confusion, only.environment)
     assert "from a single seed" in str(alone.verdict())
-    assert "With one seed nothing can be said" in str(alone.verdict())
+    assert "Too few seeds to tell" in str(alone.verdict())
+
+
+def planted(scores: dict[str, list[float]], *, dataset: str = "digits") -> pd.DataFrame:
+    """Replicas with given test accuracies, one list for each cell."""
+    rows = [
+        {"cell": cell, "optimizer": cell.split()[0], "activation": "relu", "dataset": dataset, "seed": seed}
+        | {"status": "finished", "test/accuracy": value, "val/selected_accuracy": value}
+        for cell, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def results_of(replicas: pd.DataFrame) -> results.Results:
+    cells = pd.DataFrame({"cell": replicas["cell"].unique(), "status": "finished"})
+    return results.Results("x", replicas, pd.DataFrame(), cells, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("num_seeds", "lead", "wanted"),
+    [(2, 0.2, "Too few seeds"), (5, 0.2, "Too few seeds"), (6, 0.2, "probably better"), (10, 0.0, "cannot tell")],
+)
+def test_a_lead_is_believed_only_with_enough_seeds_and_a_clear_difference(num_seeds, lead, wanted):
+    base = [0.5 + 0.01 * (seed % 3) for seed in range(num_seeds)]
+    other = [value + lead + 0.001 * (-1) ** seed for seed, value in enumerate(base)]
+    assert wanted in str(results_of(planted({"adam relu": base, "gd relu": other})).verdict())
+
+
+def test_data_sets_are_not_ranked_against_each_other():
+    both = [
+        planted({"adam relu iris": [0.9] * 6}, dataset="iris"),
+        planted({"adam relu wine": [0.5] * 6}, dataset="wine"),
+    ]
+    verdict = str(results_of(pd.concat(both)).verdict())
+    assert "On iris, adam relu iris has the highest" in verdict
+    assert "On wine, adam relu wine has the highest" in verdict
+    assert "its lead over" not in verdict
 
 
 def test_chosen_cells_alone_are_reported(study, loaded):
