@@ -53,7 +53,7 @@ PAGE = 1000  # runs; MLflow returns no more at once
 def resolve(uri: str | None) -> str:
     """Return the tracking URI: the one given, or MLFLOW_TRACKING_URI, or a database below the current folder."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{DATABASE}"
-    if uri.startswith(SQLITE):
+    if is_local(uri):
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
     return uri
 
@@ -71,7 +71,9 @@ def exists(uri: str) -> bool:
 def prepare(uri: str | None, experiment: str) -> None:
     """Create the store and the experiment where they do not exist yet."""
     uri = resolve(uri)
-    if uri.startswith(SQLITE):
+    if is_local(uri):
+        if {"?", "%"} & set(uri):  # a URI gives them a meaning, and the database would lie elsewhere
+            raise ValueError(f"the store would be {uri}, whose path has a ? or a %; work in another folder")
         _create_database(Path(uri.removeprefix(SQLITE)))
     experiment_id(uri, experiment)
 
@@ -141,7 +143,7 @@ def _note(experiment_id: str) -> str:
 
 def _artifacts(uri: str, experiment: str) -> str | None:
     """Return the place of an experiment's artifacts, beside a local database; a server decides for itself."""
-    if not uri.startswith(SQLITE):
+    if not is_local(uri):
         return None
     return (Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS / file_name(experiment)).as_uri()
 

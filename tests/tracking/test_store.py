@@ -182,3 +182,11 @@ def test_file_that_is_no_database_is_refused_and_kept(tmp_path):
     with pytest.raises(Exception, match="not a database"):
         store.prepare(f"sqlite:///{database}", "x")
     assert database.read_text() == "my thesis"
+
+
+@pytest.mark.parametrize("name", ["what?", "100%41"])
+def test_a_folder_whose_name_means_something_in_a_uri_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match="work in another folder"):
+        store.prepare(f"sqlite:///{tmp_path / name / 'mlflow.db'}", "nnbench")
+    assert list((tmp_path / name).iterdir()) == []
