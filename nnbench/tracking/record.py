@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,39 +190,33 @@ def find(root: Path) -> list[Path]:
     return [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime)]
 
 
-class new_folder:  # noqa: N801 - a context manager, used like a function
-    """A temporary folder that becomes the record folder if all goes well."""
+@contextmanager
+def new_folder(job_folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes the record folder if all goes well, and nothing otherwise."""
+    temporary = job_folder / f"{FOLDER}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        _finish(temporary, job_folder / FOLDER)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
-    def __init__(self, job_folder: Path):
-        self.final = job_folder / FOLDER
-        self.temporary = job_folder / f"{FOLDER}.{os.getpid()}.tmp"
 
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.temporary, ignore_errors=True)
-        self.temporary.mkdir(parents=True)
-        return self.temporary
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-
-    def _finish(self) -> None:
-        """Write the manifest, force everything to the disk and give the folder its name."""
-        manifest = {}
-        for path in sorted(path for path in self.temporary.rglob("*") if path.is_file()):
-            content = path.read_bytes()
-            name = path.relative_to(self.temporary).as_posix()
-            manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            _sync(path)
-        _write_json(self.temporary / MANIFEST, manifest)
-        for path in (self.temporary / MANIFEST, *self.temporary.glob("*/"), self.temporary):
-            _sync(path)
-        shutil.rmtree(self.final, ignore_errors=True)
-        self.temporary.replace(self.final)
-        _sync(self.final.parent)
+def _finish(temporary: Path, final: Path) -> None:
+    """Write the manifest, force everything to the disk and give the folder its name."""
+    manifest = {}
+    for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        name = path.relative_to(temporary).as_posix()
+        manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        _sync(path)
+    _write_json(temporary / MANIFEST, manifest)
+    for path in (temporary / MANIFEST, *temporary.glob("*/"), temporary):
+        _sync(path)
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)
+    _sync(final.parent)
 
 
 def _write_common(
