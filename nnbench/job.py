@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nnbench.tracking.publish import Publisher
 
 SWEEP_FILE = "sweep.json"
+PAUSES = (0.3, 1.0, 3.0)  # seconds between attempts to publish to a local database
 FLUSH_EVERY = 10.0  # seconds between the flushes of a training cell's curves to MLflow
 
 
@@ -205,10 +206,18 @@ class _Attempt:
         """Bring MLflow up to the record; return what to say if that must wait."""
         if not self.job.tracked:
             return ""
-        from nnbench.tracking import publish
+        from nnbench.tracking import publish, store
 
-        try:
-            publish.publish(self.folder / record.FOLDER, self.job.tracking_uri, self.job.experiment)
-        except Exception as error:  # the record is on the disk; the next command or `sync` publishes it
-            return f"; not in MLflow yet ({type(error).__name__}: {error}), python -m nnbench sync publishes it"
+        # Writers beside this one can make a local database refuse at once, whatever its patience; publishing adds
+        # nothing twice, so it is tried again. A server has its own retries.
+        pauses = PAUSES if store.is_local(store.resolve(self.job.tracking_uri)) else ()
+        for pause in (*pauses, None):
+            try:
+                publish.publish(self.folder / record.FOLDER, self.job.tracking_uri, self.job.experiment)
+                break
+            except Exception as error:  # the record is on the disk; the next command or `sync` publishes it
+                if pause is None:
+                    reason = f"{type(error).__name__}: {error}"
+                    return f"; not in MLflow yet ({reason}), python -m nnbench sync publishes it"
+                time.sleep(pause)
         return ""
