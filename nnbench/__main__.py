@@ -3,7 +3,7 @@
 import os
 import sys
 
-COMMANDS = ("report", "sync", "ui")
+from nnbench.places import COMMANDS
 
 
 def main() -> int:

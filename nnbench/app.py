@@ -106,7 +106,8 @@ def _datasets(cells: "list[Cell]") -> "list[Dataset]":
 
 def _sweep(plan: "Grid", datasets: "list[Dataset]") -> int:
     """Let Hydra run every job, then show what came of them; return the exit status."""
-    from nnbench import job, outcome, terminal
+    from nnbench import terminal
+    from nnbench.sweep import job, outcome
 
     with _signals_as_exceptions():
         try:
@@ -142,7 +143,8 @@ def _signals_as_exceptions() -> Iterator[None]:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def train_cell(config: DictConfig) -> None:
     """Train one cell: Hydra's job."""
-    from nnbench import grid, job
+    from nnbench import grid
+    from nnbench.sweep import job
 
     settings = HydraConfig.get()
     multirun = settings.mode == RunMode.MULTIRUN

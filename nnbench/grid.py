@@ -24,8 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nnbench.__main__ import COMMANDS
-from nnbench.places import CONF, EXPERIMENTS
+from nnbench.places import COMMANDS, CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.settings import ConfigError, nearest

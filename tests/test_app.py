@@ -45,10 +45,10 @@ STOPPING = """
 import os
 from pathlib import Path
 
-import nnbench.job
+import nnbench.sweep.job
 from nnbench.nn import Adam
 
-nnbench.job.FLUSH_EVERY = 0.0
+nnbench.sweep.job.FLUSH_EVERY = 0.0
 
 
 class Stopping(Adam):

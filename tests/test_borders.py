@@ -20,6 +20,7 @@ ROOMS_BEFORE = {
     "analysis": set(),
     "tracking": {"nn", "data", "protocol", "analysis"},  # analysis draws the confusion matrix that is kept
     "report": {"protocol", "analysis", "tracking"},
+    "sweep": {"nn", "data", "protocol", "analysis", "tracking", "report", "grid", "settings", "terminal"},
 }
 LIBRARIES = {
     "nn": {"numpy"},
@@ -28,13 +29,12 @@ LIBRARIES = {
     "analysis": {"matplotlib", "numpy", "pandas", "scipy", "seaborn"},
     "tracking": {"filelock", "mlflow", "numpy", "pandas", "threadpoolctl", "yaml"},
     "report": {"jupyter_client", "jupytext", "matplotlib", "nbclient", "nbconvert", "numpy", "pandas"},
+    "sweep": {"pandas", "threadpoolctl"},
     # The modules at the top join the rooms, so they may import all of them, but few libraries.
     "app": {"hydra", "omegaconf"},
     "grid": {"hydra", "omegaconf"},
-    "job": {"threadpoolctl"},
     "settings": {"numpy", "pydantic"},
     "terminal": {"numpy", "pandas", "rich"},
-    "outcome": {"pandas"},
     "commands": {"click"},
 }
 

@@ -9,7 +9,7 @@ import pandas as pd
 from nnbench import terminal
 from nnbench.analysis.tables import leaderboard
 from nnbench.grid import Grid
-from nnbench.job import SweepFile
+from nnbench.sweep.job import SweepFile
 from nnbench.tracking import record
 
 
