@@ -1,10 +1,11 @@
-"""The network, readable as a textbook: activations, losses, initializers, schedules, optimizers, MLP, training.
+"""The network, readable as a textbook, from activations and losses over the MLP to its training and its curvature.
 
 Everything works on a stack of replicas, axis 0 of every array. This package imports NumPy alone and knows nothing of
 the others.
 """
 
 from nnbench.nn.activations import Identity, LeakyReLU, ReLU, Sigmoid, Tanh
+from nnbench.nn.curvature import gradient_signal_to_noise, hessian_vector_product, largest_eigenvalue
 from nnbench.nn.initializers import Auto, FanOut, Glorot, He, LeCun, Normal
 from nnbench.nn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
 from nnbench.nn.mlp import MLP
@@ -42,5 +43,8 @@ __all__ = [
     "Training",
     "Warmup",
     "evaluate",
+    "gradient_signal_to_noise",
+    "hessian_vector_product",
+    "largest_eigenvalue",
     "spawn_rngs",
 ]

@@ -2,13 +2,15 @@
 
 An activation fills two arrays of the shape of `z` at once: `value` = f(z) and `slope` = f'(z), so backpropagation is
 one line for all of them (`delta *= slope`). Any shape, any floating dtype, any finite `z` without overflow.
+`curvature` gives f''(z) from these; training does without it, the Hessian of `nnbench.nn.curvature` does not.
 
-To add one: a frozen dataclass with `__call__` and `gain`, and a file in `conf/activation/` that names it.
+To add one: a frozen dataclass with `__call__`, `gain` and `family`, and with `curvature` if its Hessian is wanted, and
+a file in `conf/activation/` that names it.
 """
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +31,17 @@ class Activation(Protocol):
         """Fill `value` with f(z) and `slope` with f'(z)."""
 
 
+@runtime_checkable
+class CurvedActivation(Activation, Protocol):
+    """An activation whose second derivative is known."""
+
+    def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
+        """Return f''(z), given z and what a call filled: `value` = f(z) and `slope` = f'(z)."""
+
+
 @dataclass(frozen=True)
 class Sigmoid:
-    """f(z) = 1 / (1 + e^-z),  f' = f (1 - f).
+    """f(z) = 1 / (1 + e^-z),  f' = f (1 - f),  f'' = f' (1 - 2 f).
 
     Rumelhart, Hinton & Williams, 1986, Nature 323.
     """
@@ -45,10 +55,14 @@ class Sigmoid:
         np.subtract(1, value, out=slope)
         slope *= value
 
+    def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
+        """Return f'(z) (1 - 2 f(z))."""
+        return slope * (1 - 2 * value)
+
 
 @dataclass(frozen=True)
 class Tanh:
-    """f(z) = tanh z,  f' = 1 - f^2.
+    """f(z) = tanh z,  f' = 1 - f^2,  f'' = -2 f f'.
 
     LeCun, Bottou, Orr & Mueller, 1998, Efficient BackProp, section 4.4.
     """
@@ -61,6 +75,10 @@ class Tanh:
         np.tanh(z, out=value)
         np.multiply(value, value, out=slope)
         np.subtract(1, slope, out=slope)
+
+    def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
+        """Return -2 f(z) f'(z)."""
+        return -2 * value * slope
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,10 @@ class ReLU:
         """Fill `value` with f(z) and `slope` with f'(z)."""
         np.maximum(z, 0, out=value)
         np.greater(z, 0, out=slope)
+
+    def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
+        """Return 0, also at the kink."""
+        return np.zeros_like(z)
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,10 @@ class LeakyReLU:
         slope += self.negative_slope
         np.multiply(z, slope, out=value)
 
+    def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
+        """Return 0, also at the kink."""
+        return np.zeros_like(z)
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -118,6 +144,10 @@ class Identity:
         """Fill `value` with f(z) and `slope` with f'(z)."""
         np.copyto(value, z)
         slope.fill(1)
+
+    def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
+        """Return 0."""
+        return np.zeros_like(z)
 
 
 def sigmoid(z: NDArray, *, out: NDArray | None = None) -> NDArray:

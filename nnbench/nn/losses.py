@@ -4,13 +4,16 @@ A loss takes the logits of a stack, (replicas, batch, outputs), and integer labe
 all replicas see the same samples. It fills `delta` with d loss / d logits and returns the mean over the batch of the
 loss per sample, (replicas,), in float64. Means, not sums: a learning rate means the same for every batch size.
 Any finite logit gives a finite gradient, and a finite loss unless the loss itself is too large for float64.
+`curvature_product` differentiates `delta` once more; training does without it, the Hessian of `nnbench.nn.curvature`
+does not.
 
-To add one: a frozen dataclass with the four methods of `Loss`, and a file in `conf/loss/` that names it.
+To add one: a frozen dataclass with the four methods of `Loss`, and with `curvature_product` if its Hessian is wanted,
+and a file in `conf/loss/` that names it.
 """
 
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,17 @@ class Loss(Protocol):
 
     def predict(self, logits: NDArray) -> NDArray:
         """Return the predicted labels, (replicas, batch)."""
+
+
+@runtime_checkable
+class CurvedLoss(Loss, Protocol):
+    """A loss whose second derivatives are known."""
+
+    def curvature_product(self, logits: NDArray, labels: NDArray, direction: NDArray) -> NDArray:
+        """Return how `delta` changes as the logits move along `direction`, all (replicas, batch, outputs).
+
+        That is the Hessian of the mean loss with respect to the logits, times `direction`: 1 / batch is in it.
+        """
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,11 @@ class SoftmaxCrossEntropy:
         _add_at_labels(probabilities, labels, -1)
         delta /= logits.shape[-2]
         return loss.mean(axis=(-2, -1))
+
+    def curvature_product(self, logits: NDArray, labels: NDArray, direction: NDArray) -> NDArray:
+        """Hessian times d, (diag(p) - p p^T) d = p (d - p . d), of each sample, over the batch size."""
+        probabilities = softmax(logits)
+        return probabilities * (direction - _dot(probabilities, direction)) / logits.shape[-2]
 
     def probabilities(self, logits: NDArray) -> NDArray:
         """Softmax over the outputs, (replicas, batch, classes)."""
@@ -105,6 +124,11 @@ class BinaryCrossEntropy:
         delta -= targets
         delta /= logits.shape[-2]
         return loss.sum(axis=-1).mean(axis=-1)
+
+    def curvature_product(self, logits: NDArray, labels: NDArray, direction: NDArray) -> NDArray:
+        """Hessian times d, a (1 - a) d whatever the targets, of each sample, over the batch size."""
+        outputs = sigmoid(logits)
+        return outputs * (1 - outputs) * direction / logits.shape[-2]
 
     def probabilities(self, logits: NDArray) -> NDArray:
         """Where each output lies from `low` to `high`, as (1 - p, p) for a single one; several need not sum to 1."""
@@ -161,6 +185,35 @@ class MeanSquaredError:
         np.divide(error, logits.shape[-2], out=delta)
         return loss.mean(axis=-1)
 
+    def curvature_product(self, logits: NDArray, labels: NDArray, direction: NDArray) -> NDArray:
+        """Hessian times d of each sample, over the batch size.
+
+        With the error e = a - t, a' = f'(z) d the change of the outputs along d, and f one function for each output:
+
+            d/dz of e f'(z), times d  =  a' f'(z) + e f''(z) d
+
+        f'' is 0 but for the sigmoid, f'' = f' (1 - 2 a). The softmax couples the outputs: its gradient is
+        a (e - a . e), its a' = a (d - a . d), and by the product rule, as a' is also the change of e,
+
+            a' (e - a . e) + a (a' - a' . e - a . a')
+        """
+        outputs = self.outputs(logits)
+        error = outputs - _targets(logits, labels, self.low, self.high)
+        match self.output:
+            case "sigmoid":
+                slope = outputs * (1 - outputs)
+                product = slope * (slope + error * (1 - 2 * outputs)) * direction
+            case "softmax":
+                change = outputs * (direction - _dot(outputs, direction))
+                product = change * (error - _dot(outputs, error))
+                product += outputs * (change - _dot(change, error) - _dot(outputs, change))
+            case "leaky_relu":
+                product = np.where(logits > 0, direction, self.negative_slope**2 * direction)
+            case _:
+                product = direction.copy()
+        product /= logits.shape[-2]
+        return product
+
     def outputs(self, logits: NDArray) -> NDArray:
         """f(z), (replicas, batch, outputs)."""
         match self.output:
@@ -189,6 +242,11 @@ def softmax(logits: NDArray) -> NDArray:
     with np.errstate(over="ignore", under="ignore"):
         exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _dot(left: NDArray, right: NDArray) -> NDArray:
+    """Return the inner product over the outputs of each sample, (replicas, batch, 1)."""
+    return (left * right).sum(axis=-1, keepdims=True)
 
 
 def _pick(logits: NDArray, labels: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ are their gradients; the weights and biases of a layer are views of it, in the o
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from nnbench.nn.initializers import Initializer
 from nnbench.nn.losses import Loss
 
 FORMAT = "nnbench-mlp-1"
-EVALUATION_BLOCK = 1024  # samples at a time, so that the activations of a block stay in the cache
+EVALUATION_BLOCK = 1024  # samples at most at a time, so that the activations of a block stay in the cache
 MOST_BATCH_SIZES = 8  # for which buffers are kept: training, its last batch, evaluation blocks and their remainders
 
 
@@ -52,7 +53,7 @@ class MLP:
         self.activations = tuple(activations)
         self.loss = loss
         self.bias = bias
-        self._hold(np.zeros((num_replicas, self._num_params()), dtype))
+        self._hold(np.zeros((num_replicas, sum(params_by_layer(layer_sizes, bias=bias))), dtype))
 
     @property
     def num_replicas(self) -> int:
@@ -116,8 +117,12 @@ class MLP:
     def logits(self, inputs: NDArray) -> NDArray:
         """Return the logits for `inputs`, (samples, inputs), as a new array (replicas, samples, outputs)."""
         logits = np.empty((self.num_replicas, len(inputs), self.layer_sizes[-1]), self.params.dtype)
-        for start in range(0, len(inputs), EVALUATION_BLOCK):
-            block = slice(start, start + EVALUATION_BLOCK)
+        num_blocks = max(1, -(-len(inputs) // EVALUATION_BLOCK))
+        size = max(
+            1, -(-len(inputs) // num_blocks)
+        )  # nearly equal blocks: the last one is no remainder of a few samples
+        for start in range(0, len(inputs), size):
+            block = slice(start, start + size)
             logits[:, block] = self.forward(inputs[block])
         return logits
 
@@ -188,12 +193,6 @@ class MLP:
         np.copyto(model.params, params)
         return model
 
-    def _num_params(self) -> int:
-        return sum(
-            (fan_in + self.bias) * fan_out
-            for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False)
-        )
-
     def _hold(self, params: NDArray) -> None:
         """Take `params` as the parameters and lay out the views and buffers that belong to them."""
         self.params = params
@@ -219,10 +218,7 @@ class MLP:
 
     def layer_slices(self) -> list[slice]:
         """Return where the parameters of each layer lie on the last axis of `params`."""
-        sizes = [
-            (fan_in + self.bias) * fan_out
-            for fan_in, fan_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False)
-        ]
+        sizes = params_by_layer(self.layer_sizes, bias=self.bias)
         ends = np.cumsum(sizes).tolist()
         return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
@@ -262,6 +258,11 @@ class MLP:
                 f"the model takes ({self.layer_sizes[0]},) or (samples, {self.layer_sizes[0]})"
             )
         return np.atleast_2d(inputs), inputs.ndim == 1
+
+
+def params_by_layer(layer_sizes: Sequence[int], *, bias: bool) -> list[int]:
+    """Return how many parameters each layer of one network has."""
+    return [(fan_in + bias) * fan_out for fan_in, fan_out in pairwise(layer_sizes)]
 
 
 def _describe(part: Any) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Training of a stack: epochs of mini-batches, evaluation between them, and a state that can be saved and continued.
 
 Each replica shuffles the training split with its own generator, so its batches depend on its own seed alone. The clock
-runs during the steps only; evaluation stands outside it. A replica whose loss is no longer finite has diverged: it
-leaves the stack with the parameters it had at that step, and the others go on as if it had never been there.
+runs during the steps only; evaluation and diagnostics stand outside it. A replica whose loss is no longer finite has
+diverged: it leaves the stack with the parameters it had at that step, and the others go on as if it had never been
+there. So does one that has lost patience, which is no failure: its curves stay level from then on.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbench.nn.diagnostics import NOISE_BATCHES, Diagnostics, Watch, norms_by_layer, watched_steps
 from nnbench.nn.mlp import MLP
 from nnbench.nn.optimizers import Optimizer
 from nnbench.nn.schedules import Constant, Schedule
@@ -43,9 +45,12 @@ class Training:
     `weight_decay` is the factor of the L2 penalty, weight_decay / 2 |weights|^2; `clip_norm` bounds the norm of each
     replica's gradient (Pascanu, Mikolov & Bengio, 2013, arXiv:1211.5063, algorithm 1). `selection="best"` keeps the
     parameters of the epoch with the highest validation accuracy (of equals, the lowest validation loss; of those, the
-    first); "last" those of the last epoch.
+    first); "last" those of the last epoch. `patience` ends the training of a replica after so many epochs in a row that
+    were no better by that measure, whatever the selection (Prechelt, 1998, Early stopping -- but when?).
 
-    `history` maps a metric to its values, (epochs, replicas), not a number from the epoch in which a replica diverged.
+    `history` maps a metric to its values, (epochs, replicas), not a number from the epoch in which a replica diverged;
+    one that has stopped keeps its last values. `train/gradient_evaluations` counts the mini-batch gradients of a
+    replica so far.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Training:
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         selection: Selection = "best",
+        patience: int | None = None,
+        diagnostics: Diagnostics = "basic",
     ):
         if len(rngs) != model.num_replicas:
             raise ValueError(f"there are {len(rngs)} generators for {model.num_replicas} replicas; give one for each")
@@ -71,6 +78,10 @@ class Training:
             raise ValueError(f"clip_norm is {clip_norm}; it must be above 0, or None")
         if selection not in get_args(Selection):
             raise ValueError(f"selection is {selection!r}; it must be best or last")
+        if patience is not None and not patience >= 1:
+            raise ValueError(f"patience is {patience}; it must be at least 1 epoch, or None")
+        if diagnostics not in get_args(Diagnostics):
+            raise ValueError(f"diagnostics is {diagnostics!r}; it must be none, basic or full")
         self.model = model
         self.optimizer = optimizer
         self.rngs = list(rngs)
@@ -80,19 +91,25 @@ class Training:
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.selection = selection
+        self.patience = patience
+        self.diagnostics = diagnostics
+        self.watch = None if diagnostics == "none" else Watch(model)
 
         num_replicas = model.num_replicas
         self.epoch = 0  # epochs done
+        self.num_steps = 0  # of a replica that is still in the stack
         self.train_seconds = 0.0
+        self.optimizer_seconds = 0.0  # the part of it that the optimizer's steps took
+        self.num_replica_steps = 0  # steps of all replicas together
         self.history: dict[str, NDArray] = {}
         self.active = np.arange(num_replicas)  # replicas still in the stack: the place of each row of the model
         self.selected_params = model.params.copy()  # (replicas, num_params)
         self.selected_epoch = np.zeros(num_replicas, dtype=np.int64)
         self.best_accuracy = np.full(num_replicas, -np.inf)
         self.best_loss = np.full(num_replicas, np.inf)
-        self.diverged_step = np.full(
-            num_replicas, -1, dtype=np.int64
-        )  # optimizer steps done before; -1 where all is well
+        self.best_epoch = np.zeros(num_replicas, dtype=np.int64)
+        self.stopped_epoch = np.full(num_replicas, -1, dtype=np.int64)  # -1 where patience was never lost
+        self.diverged_step = np.full(num_replicas, -1, dtype=np.int64)  # steps done before; -1 where all is well
 
     @property
     def diverged(self) -> NDArray:
@@ -116,9 +133,9 @@ class Training:
         last = self.num_epochs if num_epochs is None else min(self.epoch + num_epochs, self.num_epochs)
         with np.errstate(all="ignore"):  # overflow is how divergence looks; it is checked, not warned of
             while self.epoch < last and not self.finished:
-                grad_norms = self._train_epoch(train)
+                batches = self._train_epoch(train)
                 self.epoch += 1
-                self._record(train, validation, grad_norms)
+                self._record(train, validation, batches)
                 if on_epoch is not None:
                     on_epoch(self)
 
@@ -126,16 +143,16 @@ class Training:
         """Return all replicas with the parameters that `selection` chose, diverged ones with those they diverged at."""
         return self.model.with_params(self.selected_params)
 
-    def _train_epoch(self, train: Samples) -> NDArray:
-        """Take every step of one epoch; return the mean gradient norms, (replicas, layers + 1)."""
-        started = perf_counter()
+    def _train_epoch(self, train: Samples) -> list[tuple[NDArray, NDArray]]:
+        """Take every step of one epoch; return its first mini-batches where full diagnostics look at their noise."""
+        started, watched_before = perf_counter(), self._watch_seconds()
         order, labels = self._shuffled(train)
         num_samples = len(train.labels)
         batch_size = num_samples if order is None else min(int(self.batch_size), num_samples)
         starts = range(0, num_samples, batch_size)
-        grad_norms = np.zeros((len(self.active), len(self.model.weights) + 1))
+        watched = set() if self.watch is None else watched_steps(len(starts))
 
-        for start in starts:
+        for number, start in enumerate(starts):
             batch = slice(start, min(start + batch_size, num_samples))
             while True:
                 inputs = train.inputs if order is None else _gather(train.inputs, order[:, batch])
@@ -145,26 +162,39 @@ class Training:
                     break
                 self._drop(~finite)
                 if len(self.active) == 0:
-                    self.train_seconds += perf_counter() - started
-                    return grad_norms[:0]
-                kept = np.flatnonzero(finite)
-                grad_norms = grad_norms[kept]
+                    break
                 if order is not None:
-                    order, labels = order[kept], labels[kept]
+                    order, labels = order[finite], labels[finite]
+            if len(self.active) == 0:
+                break
 
             self.model.backward(delta)
             if self.weight_decay:
                 self.model.add_weight_decay(self.weight_decay)
-            norms = self._grad_norms()
-            grad_norms += norms
+            if self.watch is not None and number in watched:
+                self.watch.before_step(self.model)
             if self.clip_norm is not None:
-                norm = norms[:, -1:]
-                self.model.grads *= np.minimum(1, self.clip_norm / norm).astype(self.model.grads.dtype)
-            progress = self.epoch + start / num_samples
-            self.optimizer.step(self.model.grads, self.schedule(progress, self.num_epochs))
+                self._clip(self.clip_norm)
+            factor = self.schedule(self.epoch + start / num_samples, self.num_epochs)
+            stepped = perf_counter()
+            self.optimizer.step(self.model.grads, factor)
+            self.optimizer_seconds += perf_counter() - stepped
+            self.num_steps += 1
+            self.num_replica_steps += len(self.active)
+            if self.watch is not None and number in watched:
+                self.watch.after_step(self.model)
 
-        self.train_seconds += perf_counter() - started
-        return grad_norms / len(starts)
+        self.train_seconds += perf_counter() - started - (self._watch_seconds() - watched_before)
+        if self.diagnostics != "full" or order is None:
+            return []
+        return [
+            (_gather(train.inputs, order[:, start : start + batch_size]), labels[:, start : start + batch_size])
+            for start in starts[:NOISE_BATCHES]
+            if start + batch_size <= num_samples  # a last batch of other size has other noise
+        ]
+
+    def _watch_seconds(self) -> float:
+        return 0.0 if self.watch is None else self.watch.seconds
 
     def _shuffled(self, train: Samples) -> tuple[NDArray | None, NDArray]:
         """Return the order of the samples and the labels in it, (replicas, samples); full batch: None, (samples,)."""
@@ -179,13 +209,12 @@ class Training:
         delta = np.empty_like(logits)
         return delta, self.model.loss(logits, labels, delta)
 
-    def _grad_norms(self) -> NDArray:
-        """Return the norm of each layer's gradient and, last, of the whole gradient, (replicas, layers + 1)."""
-        layers = [self.model.grads[:, part] for part in self.model.layer_slices()]
-        squares = np.stack([np.vecdot(grads, grads) for grads in layers], axis=-1)
-        return np.sqrt(np.concatenate([squares, squares.sum(axis=-1, keepdims=True)], axis=-1))
+    def _clip(self, clip_norm: float) -> None:
+        """Scale the gradient of each replica down to that norm where it is above."""
+        norm = norms_by_layer(self.model, self.model.grads)[:, -1:]
+        self.model.grads *= np.minimum(1, clip_norm / norm).astype(self.model.grads.dtype)
 
-    def _record(self, train: Samples, validation: Samples, grad_norms: NDArray) -> None:
+    def _record(self, train: Samples, validation: Samples, batches: list[tuple[NDArray, NDArray]]) -> None:
         """Evaluate the replicas that are left, write the epoch into the history and select parameters."""
         train_loss, train_accuracy = evaluate(self.model, train)
         val_loss, val_accuracy = evaluate(self.model, validation)
@@ -195,61 +224,93 @@ class Training:
             "train/accuracy": train_accuracy,
             "val/loss": val_loss,
             "val/accuracy": val_accuracy,
-            "train/grad_norm": grad_norms[:, -1],
+            "train/gradient_evaluations": np.full(len(self.active), self.num_steps),
         }
         if self.weight_decay:
             metrics["train/objective"] = train_loss + self.model.penalty(self.weight_decay)
-        for layer, norm in enumerate(grad_norms.T[:-1], start=1):
-            metrics[f"layer{layer}/grad_norm"] = norm
         for name, values in metrics.items():
             self._append(name, np.where(finite, values, np.nan))
         self._append("time/train_seconds", np.full(len(self.active), self.train_seconds))
+        for name, values in self._diagnose(train, batches).items():
+            self._append(name, np.where(finite, values, np.nan))
+        for name in [name for name, values in self.history.items() if len(values) < self.epoch]:
+            self._append(name, np.full(len(self.active), np.nan))  # could not be measured this time
 
         if not finite.all():
             self._drop(~finite)
         self._select(val_accuracy[finite], val_loss[finite])
+        if self.patience is not None:
+            impatient = self.epoch - self.best_epoch[self.active] >= self.patience
+            if impatient.any():
+                self.stopped_epoch[self.active[impatient]] = self.epoch
+                self._leave(impatient)
+
+    def _diagnose(self, train: Samples, batches: list[tuple[NDArray, NDArray]]) -> dict[str, NDArray]:
+        """Return the diagnostics of the epoch, metric -> (replicas left,)."""
+        if self.watch is None:
+            return {}
+        metrics = self.watch.end_epoch(self.model)
+        if self.diagnostics == "full" and len(self.active):
+            metrics |= self.watch.landscape(self.model, train.inputs, train.labels, batches, self.weight_decay)
+        return metrics
+
+    def after_the_end(self, name: str) -> NDArray:
+        """Return what a metric is in epochs in which no replica trains: the last value of those that stopped."""
+        return np.where(self.stopped_epoch >= 0, self.history[name][-1], np.nan)
 
     def _append(self, name: str, values: NDArray) -> None:
         """Add a row to a metric's history from the values of the replicas that are left."""
-        row = np.full((1, len(self.diverged_step)), np.nan)
-        row[0, self.active] = values
-        self.history[name] = np.concatenate([self.history[name], row]) if name in self.history else row
+        if name not in self.history:
+            self.history[name] = np.full((self.epoch - 1, len(self.diverged_step)), np.nan)
+        row = self.after_the_end(name) if self.epoch > 1 else np.full(len(self.diverged_step), np.nan)
+        row[self.active] = values
+        self.history[name] = np.concatenate([self.history[name], row[np.newaxis]])
 
     def _select(self, accuracy: NDArray, loss: NDArray) -> None:
         """Keep the parameters of replicas whose epoch is better than all before it, or of all if the last counts."""
         best_accuracy, best_loss = self.best_accuracy[self.active], self.best_loss[self.active]
         better = (accuracy > best_accuracy) | ((accuracy == best_accuracy) & (loss < best_loss))
-        if self.selection == "last":
-            better = np.full_like(better, True)
         places = self.active[better]
-        self.selected_params[places] = self.model.params[better]
-        self.selected_epoch[places] = self.epoch
         self.best_accuracy[places] = accuracy[better]
         self.best_loss[places] = loss[better]
+        self.best_epoch[places] = self.epoch
+        chosen = np.full_like(better, True) if self.selection == "last" else better
+        self.selected_params[self.active[chosen]] = self.model.params[chosen]
+        self.selected_epoch[self.active[chosen]] = self.epoch
 
     def _drop(self, rows: NDArray) -> None:
         """Take the replicas in these rows, a mask, out of the stack as diverged."""
         places = self.active[rows]
-        self.diverged_step[places] = self.optimizer.num_steps
+        self.diverged_step[places] = self.num_steps
         self.selected_params[places] = self.model.params[rows]
         self.selected_epoch[places] = self.epoch
+        self._leave(rows)
+
+    def _leave(self, rows: NDArray) -> None:
+        """Go on without the replicas in these rows, a mask."""
         kept = np.flatnonzero(~rows)
         self.active = self.active[kept]
-        self.rngs = [self.rngs[row] for row in kept]
-        self.model.take(kept)
-        self.optimizer.take(kept, self.model.params)
+        self._take(kept)
+
+    def _take(self, rows: NDArray) -> None:
+        self.rngs = [self.rngs[row] for row in rows]
+        self.model.take(rows)
+        self.optimizer.take(rows, self.model.params)
+        if self.watch is not None:
+            self.watch.take(rows)
 
     def save(self, path: Path | str) -> None:
         """Write all that `restore` needs to continue bit for bit: arrays and JSON, no code."""
         plain = {
-            "epoch": self.epoch,
-            "train_seconds": self.train_seconds,
+            **{name: getattr(self, name) for name in self._number_names},
             "architecture": self.model.architecture(),
             "optimizer": type(self.optimizer).__name__,
             "rngs": [rng.bit_generator.state for rng in self.rngs],
         }
         arrays = {name: getattr(self, name) for name in self._array_names}
         arrays |= {"params": self.model.params}
+        if self.watch is not None:
+            arrays |= {"start_params": self.watch.start_params}
         arrays |= {f"optimizer/{name}": value for name, value in self.optimizer.state().items()}
         arrays |= {f"history/{name}": values for name, values in self.history.items()}
         with Path(path).open("wb") as file:
@@ -271,20 +332,30 @@ class Training:
             raise ValueError(
                 f"{path} was trained with {plain['optimizer']}; this training has {type(self.optimizer).__name__}"
             )
-        active = arrays["active"]
-        self.rngs = [self.rngs[place] for place in active]
-        self.model.take(active)
-        self.optimizer.take(active, self.model.params)
+        self._take(arrays["active"])
         np.copyto(self.model.params, arrays["params"])
+        if self.watch is not None:
+            np.copyto(self.watch.start_params, arrays["start_params"])
         self.optimizer.restore(_below("optimizer/", arrays))
         for rng, state in zip(self.rngs, plain["rngs"], strict=True):
             rng.bit_generator.state = state
         for name in self._array_names:
             setattr(self, name, arrays[name])
+        for name in self._number_names:
+            setattr(self, name, plain[name])
         self.history = _below("history/", arrays)
-        self.epoch, self.train_seconds = plain["epoch"], plain["train_seconds"]
 
-    _array_names = ("active", "selected_params", "selected_epoch", "best_accuracy", "best_loss", "diverged_step")
+    _number_names = ("epoch", "num_steps", "train_seconds", "optimizer_seconds", "num_replica_steps")
+    _array_names = (
+        "active",
+        "selected_params",
+        "selected_epoch",
+        "best_accuracy",
+        "best_loss",
+        "best_epoch",
+        "stopped_epoch",
+        "diverged_step",
+    )
 
 
 def evaluate(model: MLP, samples: Samples) -> tuple[NDArray, NDArray]:

@@ -28,6 +28,7 @@ class Entry:
     name: str
     target: Callable[..., Any]
     options: dict[str, Any]
+    space: dict[str, dict[str, Any]]  # where tuning may look; empty for all but optimizers
 
     def build(self, *args: Any, **changes: Any) -> Any:
         """Call the class with the options of the file, some of them changed."""
@@ -41,7 +42,8 @@ def family(group: str) -> dict[str, Entry]:
     for path in sorted((CONF / group).glob("*.yaml")):
         options = yaml.safe_load(path.read_text())
         module, _, name = options.pop("_target_").rpartition(".")
-        entries[path.stem] = Entry(path.stem, getattr(importlib.import_module(module), name), options)
+        space = options.pop("space", {})
+        entries[path.stem] = Entry(path.stem, getattr(importlib.import_module(module), name), options, space)
     return entries
 
 
@@ -124,16 +126,19 @@ def outcome(training: nn.Training) -> dict[str, NDArray]:
     arrays = {
         "selected_params": training.selected_params.T,
         "selected_epoch": training.selected_epoch,
+        "stopped_epoch": training.stopped_epoch,
         "diverged_step": training.diverged_step,
     }
     last_params = np.full_like(training.selected_params, np.nan)
     last_params[training.active] = training.model.params
     arrays["params"] = last_params.T
     history = {name: values for name, values in training.history.items() if not name.startswith("time/")}
-    rest = np.full(
-        (training.num_epochs - training.epoch, len(training.diverged)), np.nan
-    )  # where none was left to train
-    return arrays | {name: np.concatenate([values, rest]) for name, values in history.items()}
+    for name, values in history.items():
+        assert len(values) == training.epoch, name
+        # Where none was left to train, those that stopped stay where they were.
+        rest = np.where(training.stopped_epoch >= 0, values[-1], np.nan)
+        arrays[name] = np.concatenate([values, np.tile(rest, (training.num_epochs - training.epoch, 1))])
+    return arrays
 
 
 def assert_same_bits(actual: dict[str, NDArray], wanted: dict[str, NDArray]) -> None:

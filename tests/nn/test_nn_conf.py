@@ -38,4 +38,5 @@ def test_target_stands_first(group, name):
 def test_every_public_part_has_a_yaml():
     in_conf = {family(group)[name].target for group in GROUPS for name in family(group)}
     whole = {nn.MLP, nn.Training, nn.evaluate, nn.spawn_rngs}
+    whole |= {nn.hessian_vector_product, nn.largest_eigenvalue, nn.gradient_signal_to_noise}
     assert {getattr(nn, name) for name in nn.__all__} - whole == in_conf

@@ -17,6 +17,7 @@ from nn_cases import (
 )
 
 from nnbench import nn
+from nnbench.nn.diagnostics import watched_steps
 
 TRAIN, VALIDATION = blobs(23), blobs(9, seed=1)
 
@@ -178,20 +179,25 @@ def test_loss_and_accuracy_in_the_history_are_those_of_the_whole_splits_after_th
             np.testing.assert_array_equal(training.history[f"{split}/accuracy"][row], hits.mean(axis=-1))
 
 
-def test_gradient_norms_in_the_history_are_means_over_the_steps():
+@pytest.mark.parametrize("batch_size", [1, 5, "full"])
+def test_gradient_norms_in_the_history_are_means_over_the_watched_steps(batch_size):
     norms = []
-    training = build_training("gd", [0, 1], num_epochs=1, weight_decay=0.1, dtype=np.float64)
+    training = build_training("gd", [0, 1], num_epochs=1, weight_decay=0.1, dtype=np.float64, batch_size=batch_size)
     take_step = training.optimizer.step
 
     def note(grads, factor):
-        parts = [grads[:, :42], grads[:, 42:74], grads[:, 74:]]  # 5-7-4-3 with biases: 42, 32 and 15 parameters
+        # 5-7-4-3 with biases: 42, 32 and 15 parameters
+        parts = [grads[:, :42], grads[:, 42:74], grads[:, 74:], grads]
         norms.append([np.linalg.norm(part, axis=-1) for part in parts])
         take_step(grads, factor)
 
     training.optimizer.step = note
     training.run(blobs(23, dtype=np.float64), blobs(9, seed=1, dtype=np.float64))
-    for layer, wanted in enumerate(np.mean(norms, axis=0), start=1):
-        np.testing.assert_allclose(training.history[f"layer{layer}/grad_norm"][0], wanted, rtol=1e-12)
+    steps = sorted(watched_steps(len(norms)))
+    assert steps == {1: [0], 5: [0, 1, 2, 4], 23: [4, 10, 16, 22]}[len(norms)]
+    names = [*(f"layer{layer}/grad_norm" for layer in (1, 2, 3)), "train/grad_norm"]
+    for name, wanted in zip(names, np.mean([norms[step] for step in steps], axis=0), strict=True):
+        np.testing.assert_allclose(training.history[name][0], wanted, rtol=1e-12)
 
 
 def test_clock_goes_on_and_stands_in_the_history():
@@ -204,7 +210,8 @@ def test_clock_goes_on_and_stands_in_the_history():
 
 def test_clock_does_not_count_evaluation(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("nnbench.nn.training.perf_counter", lambda: now[0])
+    for module in ("training", "diagnostics"):
+        monkeypatch.setattr(f"nnbench.nn.{module}.perf_counter", lambda: now[0])
 
     def slow_evaluation(model, samples):
         now[0] += 1000
@@ -359,6 +366,8 @@ def test_every_optimizer_learns(optimizer):
         ({"clip_norm": 0.0}, "clip_norm is 0.0; it must be above 0, or None"),
         ({"clip_norm": -1.0}, "clip_norm is -1.0; it must be"),
         ({"selection": "first"}, "selection is 'first'; it must be best or last"),
+        ({"patience": 0}, "patience is 0; it must be at least 1 epoch, or None"),
+        ({"diagnostics": "all"}, "diagnostics is 'all'; it must be none, basic or full"),
     ],
 )
 def test_setting_out_of_range_is_refused(settings, message):
