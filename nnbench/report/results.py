@@ -6,17 +6,24 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
 from nnbench.analysis import plots, tables
-from nnbench.analysis.statistics import bootstrap_interval
+from nnbench.analysis.comparison import REGION, compare, fewest_seeds
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.tracking import read
+from nnbench.tracking.record import Record, facts, score_divergence
 
-# The smallest two-sided p of an exact paired test is 2 / 2^n: with five seeds .0625, so nothing can be significant.
-FEWEST_SEEDS = 6
+# How a sentence about the leader begins, by the verdict on its pairs; see `nnbench.analysis.comparison`.
+BEGINNINGS = {
+    "better": "It is better than",
+    "worse": "On equal seeds it is worse than",
+    "equivalent": f"It is equivalent, within {100 * REGION:g} points, to",
+    "cannot tell": "These seeds cannot tell whether it is better than",
+}
 
 
 class NothingToReportError(Exception):
@@ -65,10 +72,55 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """Return the leaderboards below each other, best cell first, accuracies in per cent."""
         board = pd.concat([self.board(name) for name in self.datasets], ignore_index=True)
-        for column in ("mean", "low", "high", "val_accuracy"):
+        board = board.merge(self.cells[["cell", "untuned", "tuned", "finding"]], on="cell")
+        for column in ("mean", "low", "high", "val_accuracy", "untuned"):
             board[column] = (100 * board[column]).round(2)
-        names = {"mean": "test accuracy (%)", "low": "95 % from", "high": "to", "val_accuracy": "validation (%)"}
+        if not self.any_tuned:
+            board = board.drop(columns=["untuned", "tuned"])
+        names = {
+            "mean": "test accuracy (%)",
+            "low": "95 % from",
+            "high": "to",
+            "val_accuracy": "validation (%)",
+            "untuned": "untuned (%)",
+            "tuned": "tuned to",
+            "finding": "doctor",
+        }
         return board.rename(columns=names)
+
+    @property
+    def any_tuned(self) -> bool:
+        """Whether the hyperparameters of some cell were tuned."""
+        return bool((self.cells["tuned"].fillna("") != "").any())
+
+    def price_of_tuning(self) -> "pd.DataFrame | Paragraph":
+        """Return what each cell's tuning chose, what it cost and what it gained over the configured values."""
+        if not self.any_tuned:
+            return Paragraph("Nothing was tuned: every cell ran with the hyperparameters of its configuration.")
+        tuned = self.cells[self.cells["tuned"].fillna("") != ""].merge(
+            pd.concat([self.board(name) for name in self.datasets])[["cell", "mean"]], on="cell"
+        )
+        return pd.DataFrame(
+            {
+                "cell": tuned["cell"],
+                "tuned to": tuned["tuned"],
+                "test accuracy (%)": (100 * tuned["mean"]).round(2),
+                "untuned (%)": (100 * tuned["untuned"]).round(2),
+                "trials": tuned["num_trials"].astype(int),
+                "trainings": tuned["num_trainings"].astype(int),
+                "extensions": tuned["num_extensions"].astype(int),
+                "gradient evaluations": tuned["gradient_evaluations"].astype(int),
+                "seconds": tuned["train_seconds"].round(1),
+            }
+        )
+
+    def findings(self) -> "pd.DataFrame | Paragraph":
+        """Return what the run doctor says of each cell that is not healthy: finding, evidence, the override to try."""
+        sick = self.cells[self.cells["finding"].notna() & (self.cells["finding"] != "healthy")]
+        if not len(sick):
+            return Paragraph("All cells are healthy.")
+        columns = {"finding": "finding", "evidence": "evidence", "override": "try"}
+        return sick.set_index("cell")[list(columns)].rename(columns=columns)
 
     def verdict(self) -> "Paragraph":
         """Return what the means say, in sentences, and what they cannot say."""
@@ -79,13 +131,10 @@ class Results:
             sentences.append(
                 f"On {dataset}, {best['cell']} has the highest mean test accuracy: {best['mean']:.2%}{_interval(best)}."
             )
-            for _, other in board.iloc[1:2].iterrows():
-                sentences.append(self._against(dataset, str(best["cell"]), str(other["cell"])))
+            sentences += self._against(dataset, str(best["cell"]))
             if len(set(board["seeds"])) > 1:
                 sentences.append("The cells have unequal numbers of seeds, so the order is not a fair ranking.")
-        sentences.append(
-            "Each cell ran with the hyperparameters of its configuration: this compares settings, not tuned optimizers."
-        )
+        sentences += self._on_tuning()
         board = pd.concat([self.board(name) for name in self.datasets])
         diverged = board[board["diverged"] > 0]
         if len(diverged):
@@ -99,6 +148,29 @@ class Results:
             if len(missing):
                 sentences.append(f"Missing, as {cause} ({len(missing)} of {len(self.cells)}): {', '.join(missing)}.")
         return Paragraph(" ".join(sentences))
+
+    def _on_tuning(self) -> list[str]:
+        """Return what the comparison is one of: settings, or tuned optimizers."""
+        with_result = self.cells[self.cells["tuned"].notna()]
+        untuned = with_result.loc[with_result["tuned"] == "", "cell"]
+        if len(untuned) == len(with_result):
+            return [
+                "Each cell ran with the hyperparameters of its configuration: this compares settings, not tuned "
+                "optimizers; tuning=learning_rate compares those."
+            ]
+        sentences = [
+            "Hyperparameters were tuned on validation with seeds of their own; the scores are from fresh seeds."
+        ]
+        if len(untuned):
+            sentences.append(f"Not tuned, so at a disadvantage: {', '.join(untuned)}.")
+        if len(set(with_result["num_trials"].dropna())) > 1:
+            sentences.append(
+                "Grids whose best value lay on the edge were extended, so the number of trials is not the same for all."
+            )
+        at_edge = with_result.loc[with_result["at_edge"].astype(bool), "cell"]
+        if len(at_edge):
+            sentences.append(f"Still at the edge of the grid, so perhaps not at its best: {', '.join(at_edge)}.")
+        return sentences
 
     def accuracies(self) -> None:
         """Draw each seed and each mean with its interval, a figure for each data set."""
@@ -132,21 +204,23 @@ class Results:
         facts |= {name: json.dumps(value) for name, value in self.environment.items()}
         return pd.DataFrame({"value": facts})
 
-    def _against(self, dataset: str, first: str, second: str) -> str:
-        """Describe the lead of a cell over another on the seeds that both have."""
+    def _against(self, dataset: str, leader: str) -> list[str]:
+        """Return a sentence for each verdict on the leader and another cell, with the numbers behind it."""
         replicas = self.replicas[self.replicas["dataset"] == dataset]
-        scores = replicas.pivot_table(index="seed", columns="cell", values="test/accuracy")[[first, second]].dropna()
-        difference = scores[first] - scores[second]
-        lead = f"on {len(scores)} equal seeds its lead over {second} is {100 * difference.mean():+.2f} points"
-        if len(scores) < FEWEST_SEEDS:
-            return f"Too few seeds to tell: {lead}; use at least {FEWEST_SEEDS}."
-        low, high = bootstrap_interval(difference.to_numpy())
-        lead += f", 95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
-        if low <= 0:
-            return f"These seeds cannot tell whether it is better: {lead}."
-        return (
-            f"It is probably better: {lead}. That is a description, not a test, as these seeds also chose the leader."
-        )
+        pairs = compare(replicas)
+        others: dict[str, list[str]] = {verdict: [] for verdict in BEGINNINGS}
+        for pair in pairs[(pairs["first"] == leader) | (pairs["second"] == leader)].itertuples():
+            leads = pair.first == leader
+            verdict = "worse" if pair.verdict == "better" and not leads else pair.verdict
+            others[verdict].append(f"{pair.second if leads else pair.first} ({_lead(pair, 1 if leads else -1)})")
+        sentences = [f"{BEGINNINGS[verdict]} {'; '.join(cells)}." for verdict, cells in others.items() if cells]
+        needed = fewest_seeds(max(pairs["p"].count(), 1))
+        if pairs["seeds"].max() < needed:
+            num_cells = len(replicas["cell"].unique())
+            sentences.append(
+                f"Too few seeds to tell which is better: with {num_cells} cells it takes at least {needed} equal seeds."
+            )
+        return sentences
 
 
 def load(parameters: str | Path) -> Results:
@@ -158,7 +232,8 @@ def load(parameters: str | Path) -> Results:
 def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = None) -> Results:
     """Read a study from the store at a resolved URI, all of its cells or those; raises as `load` does."""
     pd.set_option("display.max_colwidth", None)  # a command that is cut off cannot be repeated
-    replicas, history, cells, confusion = [], [], [], {}
+    replicas, history, confusion = [], [], {}
+    cells: list[dict[str, object]] = []
     environment: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         found, damaged = read.fetch_newest(uri, experiment, Path(folder), fingerprints=fingerprints)
@@ -166,12 +241,14 @@ def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = N
         for name, (run_id, record) in zip(names, found.items(), strict=True):
             # Equal settings are different cells where the data behind a path have changed.
             label = name if names.count(name) == 1 else f"{name} {record.identity.fingerprint[:8]}"
-            choices = {group: record.choices[group] for group in ("optimizer", "activation", "dataset")}
+            choices = {group: record.choices[group] for group in ("optimizer", "activation")}
             cells.append({"cell": label, "status": record.status, "run_id": run_id, "command": record.identity.command})
             if record.status == "failed":
                 continue
+            cells[-1] |= _facts(record)
+            choices["dataset"] = record.cell["dataset"]["name"]  # the choice `csv` says nothing of which file
             replicas.append(record.replicas().assign(cell=label, **choices))
-            history.append(record.history().assign(cell=label, **choices))
+            history.append(score_divergence(record.history(), record.chance).assign(cell=label, **choices))
             confusion[label] = record.confusion()
             environment = record.environment()
     cells += [{"cell": name, "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
@@ -189,7 +266,30 @@ def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = N
     )
 
 
+def _facts(record: Record) -> dict[str, object]:
+    """Return what the table of cells says of one with a result."""
+    found = facts(record)
+    tuned = {f"{name} = {value:.4g}" for name, value in found["tuned"].items()}
+    return {**(record.cell["tuning"] or {}), **found, "tuned": ", ".join(sorted(tuned))}
+
+
 def _interval(row: pd.Series) -> str:
     if row["seeds"] < 2:
         return ", from a single seed"
     return f" (95 % interval {row['low']:.2%} to {row['high']:.2%} over {row['seeds']} seeds)"
+
+
+def _lead(pair: Any, sign: int) -> str:
+    """Describe the difference of a pair, or its opposite if the sign is -1."""
+    if pair.seeds == 0:
+        return "no equal seeds"
+    lead = f"{_points(sign * pair.difference)} points"
+    if pair.seeds == 1:
+        return f"{lead} on 1 equal seed"
+    low, high = sorted([sign * pair.low, sign * pair.high])
+    lead += f", 95 % interval {_points(low)} to {_points(high)}, on {pair.seeds} equal seeds"
+    return f"{lead}, p = {pair.p_holm:.3g} after Holm"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 2) + 0:+.2f}"  # + 0, as no reader expects -0.00

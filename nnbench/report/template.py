@@ -26,6 +26,17 @@ results.learning_curves("val/accuracy")
 # %%
 results.learning_curves("train/loss")
 # %% [markdown]
+# ## What tuning chose, and its price
+# Chosen by validation accuracy on tuning seeds; the scores beside it are from fresh seeds, tuned and untuned alike.
+
+# %%
+results.price_of_tuning()
+# %% [markdown]
+# ## What the run doctor says
+
+# %%
+results.findings()
+# %% [markdown]
 # ## Confusion matrix of the best cell
 # Test split, all seeds together. `results.confusion_matrix("CELL")` draws another cell's.
 

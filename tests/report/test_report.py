@@ -1,6 +1,7 @@
 """The report: built from the store alone, self-contained, and right in every number and count."""
 
 import json
+import math
 import re
 import shutil
 
@@ -82,7 +83,9 @@ def test_verdict_is_what_the_numbers_say(study, loaded, page):
     )
     pairs = first.merge(other, on="seed", suffixes=("_first", "_other"))
     lead = 100 * (pairs["test/accuracy_first"] - pairs["test/accuracy_other"]).mean()
-    assert re.search(rf"{len(pairs)} (equal )?seeds .*{re.escape(f'{lead:+.2f}')} points", verdict)
+    told = rf"{re.escape(second['cell'])} \({re.escape(f'{lead:+.2f}')} points[^()]*on {len(pairs)} equal seeds"
+    assert re.search(told, verdict)
+    assert "Too few seeds to tell which is better: with 4 cells it takes at least 8 equal seeds." in verdict
 
 
 def test_diverged_failed_and_unequal_are_said_with_their_names(loaded):
@@ -124,18 +127,61 @@ def planted(scores: dict[str, list[float]], *, dataset: str = "digits") -> pd.Da
 
 
 def results_of(replicas: pd.DataFrame) -> results.Results:
-    cells = pd.DataFrame({"cell": replicas["cell"].unique(), "status": "finished"})
+    facts = {"status": "finished", "tuned": "", "untuned": math.nan, "finding": "healthy"}
+    cells = pd.DataFrame({"cell": replicas["cell"].unique(), **facts})
     return results.Results("x", replicas, pd.DataFrame(), cells, {}, {})
 
 
 @pytest.mark.parametrize(
-    ("num_seeds", "lead", "wanted"),
-    [(2, 0.2, "Too few seeds"), (5, 0.2, "Too few seeds"), (6, 0.2, "probably better"), (10, 0.0, "cannot tell")],
+    ("num_seeds", "lead", "spread", "wanted"),
+    [
+        (2, 0.2, 0.001, "cannot tell whether it is better than adam relu (+20.00 points"),
+        (5, 0.2, 0.001, "Too few seeds to tell which is better: with 2 cells it takes at least 6 equal seeds."),
+        (6, 0.2, 0.001, "It is better than adam relu (+20.00 points, 95 % interval +19.9"),
+        (6, 0.2, 0.001, "on 6 equal seeds, p = 0.0312 after Holm)."),
+        (10, 0.006, 0.02, "cannot tell whether it is better than adam relu (+0.60 points"),
+        (10, 0.0005, 0.001, "It is equivalent, within 0.5 points, to adam relu (+0.05 points"),
+    ],
 )
-def test_a_lead_is_believed_only_with_enough_seeds_and_a_clear_difference(num_seeds, lead, wanted):
+def test_a_lead_is_believed_only_with_enough_seeds_and_a_clear_difference(num_seeds, lead, spread, wanted):
     base = [0.5 + 0.01 * (seed % 3) for seed in range(num_seeds)]
-    other = [value + lead + 0.001 * (-1) ** seed for seed, value in enumerate(base)]
+    other = [value + lead + spread * (-1) ** seed for seed, value in enumerate(base)]
     assert wanted in str(results_of(planted({"adam relu": base, "gd relu": other})).verdict())
+
+
+def test_leader_is_compared_with_every_cell_and_corrected_for_all_pairs():
+    base = [0.9 + 0.001 * seed for seed in range(10)]
+    gaps = {"adam relu": 0, "gd relu": 0.1, "adagrad relu": 0.2}
+    verdict = str(results_of(planted({cell: [value - gap for value in base] for cell, gap in gaps.items()})).verdict())
+    p = "on 10 equal seeds, p = 0.00586 after Holm"  # 2 / 2^10, times three pairs
+    assert (
+        f"It is better than gd relu (+10.00 points, 95 % interval +10.00 to +10.00, {p}); "
+        f"adagrad relu (+20.00 points, 95 % interval +20.00 to +20.00, {p})." in verdict
+    )
+
+
+def test_leader_by_seeds_of_its_own_is_told_apart():
+    verdict = str(results_of(planted({"adam relu": [0.5] * 6 + [1.0] * 6, "gd relu": [0.6] * 6})).verdict())
+    assert "On equal seeds it is worse than gd relu (-10.00 points, 95 % interval -10.00 to -10.00, on 6" in verdict
+    assert "unequal numbers of seeds" in verdict
+
+
+def test_cells_without_an_equal_seed_are_said_to_have_none():
+    replicas = planted({"adam relu": [0.9] * 6, "gd relu": [0.5] * 6})
+    replicas.loc[replicas["cell"] == "gd relu", "seed"] += 6
+    assert "cannot tell whether it is better than gd relu (no equal seeds)." in str(results_of(replicas).verdict())
+
+
+def test_equal_cells_have_no_minus_zero():
+    verdict = str(results_of(planted({"gd relu": [0.9] * 6, "adam relu": [0.9] * 6})).verdict())
+    assert "to adam relu (+0.00 points, 95 % interval +0.00 to +0.00, on 6 equal seeds, p = 1 after Holm)." in verdict
+
+
+def test_names_of_cells_are_no_markup_in_the_verdict():
+    name = "<script>alert('cell')</script> {x} %s"
+    shown = results_of(planted({"adam relu": [0.9] * 6, name: [0.5] * 6})).verdict()
+    assert name in str(shown)
+    assert "<script>" not in shown._repr_html_()
 
 
 def test_data_sets_are_not_ranked_against_each_other():
@@ -146,7 +192,8 @@ def test_data_sets_are_not_ranked_against_each_other():
     verdict = str(results_of(pd.concat(both)).verdict())
     assert "On iris, adam relu iris has the highest" in verdict
     assert "On wine, adam relu wine has the highest" in verdict
-    assert "its lead over" not in verdict
+    assert "better" not in verdict
+    assert "equal seeds" not in verdict
 
 
 def test_chosen_cells_alone_are_reported(study, loaded):
