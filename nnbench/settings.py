@@ -11,7 +11,7 @@ import json
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial, reduce
 from pathlib import Path
@@ -22,9 +22,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from nnbench.data import Dataset, Source
+from nnbench.nn.activations import CurvedActivation
+from nnbench.nn.diagnostics import Diagnostics
+from nnbench.nn.losses import CurvedLoss
 from nnbench.nn.optimizers import Optimizer
-from nnbench.protocol.cell import Cell, Diagnostics
+from nnbench.protocol.cell import Cell, Vary
 from nnbench.protocol.fingerprint import seed_list
+from nnbench.protocol.search import LearningRateGrid, Range, Search
 
 AtLeast1 = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -34,11 +38,15 @@ PASSED_ON = (
     "batch_size",
     "weight_decay",
     "clip_norm",
+    "vary",
     "selection",
+    "patience",
     "dtype",
     "diagnostics",
     "target_accuracy",
+    "stack_size",
 )
+HOMES = {"dataset": "nnbench.data", "tuning": "nnbench.protocol"}  # of the classes of a group; else nnbench.nn
 COMPONENTS = ("dataset", "optimizer", "activation", "loss", "initializer", "schedule")
 
 
@@ -58,6 +66,7 @@ class Settings(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Seed], Field(min_length=1)] = Field(
         description="a number of seeds, 1 to 10000, or a list of different seeds, each at least 0"
     )
+    vary: Vary = Field(description="all, init or order")
     num_epochs: AtLeast1 = Field(description="an integer, at least 1")
     batch_size: AtLeast1 | Literal["full"] = Field(description="an integer, at least 1, or full")
     hidden: list[AtLeast1] = Field(
@@ -69,10 +78,12 @@ class Settings(BaseModel):
         description="a number above 0, or null"
     )
     selection: Literal["best", "last"] = Field(description="best or last")
+    patience: AtLeast1 | None = Field(description="a number of epochs, at least 1, or null")
     target_accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(description="above 0 and at most 1, or null")
     dtype: Literal["float32", "float64"] = Field(description="float32 or float64")
-    diagnostics: Diagnostics = Field(description="none or basic")
+    diagnostics: Diagnostics = Field(description="none, basic or full")
     plugins: list[str] = Field(description="a list of names of Python modules")
+    stack_size: AtLeast1 | None = Field(description="a number of replicas, at least 1, or null")
     resume: bool = Field(description="true or false")
     report: bool = Field(description="true or false")
     progress: bool = Field(description="true or false")
@@ -86,7 +97,7 @@ class Settings(BaseModel):
     loss: dict[str, Any]
     initializer: dict[str, Any]
     schedule: dict[str, Any]
-    tuning: Annotated[dict[str, Any], Field(max_length=0)] = Field(description="none, which has no options")
+    tuning: dict[str, Any]
     tracking: "TrackingSettings"
 
 
@@ -132,17 +143,29 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
     for group in COMPONENTS:
         if isinstance(config.get(group), Mapping):
             try:
-                parts[group] = component(group, config[group], plugins)
+                parts[group] = component(group, _without_space(config[group]), plugins)
             except ConfigError as error:
                 problems += error.problems
+    search, space = None, {}
+    try:
+        if config.get("tuning"):
+            search = component("tuning", config["tuning"], plugins)()
+        if "optimizer" in parts:
+            space = _space(config["optimizer"].get("space"), parts["optimizer"], search)
+    except ConfigError as error:
+        problems += error.problems
 
     seeds = config.get("seeds")
     if isinstance(seeds, list) and all(isinstance(seed, int) for seed in seeds) and len(set(seeds)) < len(seeds):
         problems.append(f"seeds is {seeds}; it must not name a seed twice")
+    if isinstance(seeds, int | list) and search is not None:
+        problems += _seeds_not_fresh(seeds, search)
     try:
         activations = _layer_activations(config, parts.get("activation"), activation_choices, plugins)
     except ConfigError as error:
         problems += error.problems
+    if not problems and config["diagnostics"] == "full":
+        problems += _without_curvature(activations, parts["loss"]())
     if problems:
         raise ConfigError(problems)
 
@@ -157,6 +180,10 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
         hidden=tuple(config["hidden"]),
         bias=config["model"]["bias"],
         seeds=tuple(seed_list(config["seeds"])),
+        learning_rate=float(parts["optimizer"](np.zeros((1, 1))).learning_rate[0, 0]),
+        tuning=search,
+        space=space,
+        untuned={name: hyperparameter(parts["optimizer"], name) for name in space},
         **{key: config[key] for key in PASSED_ON},
     )
 
@@ -172,36 +199,113 @@ def check_against_data(cell: Cell, dataset: Dataset) -> list[str]:
     ]
 
 
-def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> Callable[..., Any]:
+def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> partial:
     """Return the class that a group's configuration names, with its keyword arguments bound and checked."""
     options = dict(config)
     kind = _look_up(group, options.pop("_target_", None), plugins)
+    return _bind(group, kind, options, later="params" if group == "optimizer" else None)
+
+
+def hyperparameter(new_optimizer: partial, name: str) -> float:
+    """Return the value that an optimizer's hyperparameter has in the configuration, or by default."""
+    default = inspect.signature(new_optimizer.func).parameters[name].default
+    return float(new_optimizer.keywords.get(name, default))
+
+
+def _bind(place: str, kind: type, options: Mapping[str, Any], *, later: str | None = None) -> partial:
+    """Return a class with these keyword arguments, every one of them checked; `place` is where they stand.
+
+    One argument may come `later`: an optimizer gets its parameters when training starts.
+    """
     signature = inspect.signature(kind)
     hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]
-    later = "params" if group == "optimizer" else None  # an optimizer gets its parameters when training starts
     keywords = [name for name in signature.parameters if name != later]
 
     problems, typed = [], {}
     for key, value in options.items():
         if key not in keywords:
-            problems.append(f"{group}.{key} is not an option of {kind.__name__}{nearest(key, keywords)}")
+            problems.append(f"{place}.{key} is not an option of {kind.__name__}{nearest(key, keywords)}")
         elif value != MISSING:
             try:
                 typed[key] = _typed(value, hints.get(key, Any))  # a plugin may do without annotations
             except ValidationError:
-                problems.append(f"{group}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
+                problems.append(f"{place}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
     required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
     missing = [name for name in required if options.get(name, MISSING) == MISSING]
-    problems += [f"{group}.{name} is missing; set it with {group}.{name}=VALUE" for name in missing]
+    problems += [f"{place}.{name} is missing; set it with {place}.{name}=VALUE" for name in missing]
     if not missing:
-        problems += [f"{group}.{problem}" for problem in _range_problems(kind, typed, required)] or [
-            f"{group}.{key} is {value}; it must be a finite number"
+        problems += [f"{place}.{problem}" for problem in _range_problems(kind, typed, required)] or [
+            f"{place}.{key} is {value}; it must be a finite number"
             for key, value in typed.items()
             if isinstance(value, float) and not np.isfinite(value)
         ]
     if problems:
         raise ConfigError(problems)
     return partial(kind, **typed)
+
+
+def _without_space(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a class; the space of an optimizer is for tuning."""
+    return {key: value for key, value in config.items() if key != "space"}
+
+
+def _space(config: Any, new_optimizer: partial, search: Search | None) -> dict[str, Range]:
+    """Return where tuning may look; raise ConfigError where the optimizer could not be built there."""
+    if not (config is None or isinstance(config, Mapping)):
+        raise ConfigError([f"optimizer.space is {_show(config)}; it must map hyperparameters to low, high and scale"])
+    kind: Any = new_optimizer.func
+    known = [name for name in inspect.signature(kind).parameters if name != "params"]
+    space: dict[str, Range] = {}
+    problems = []
+    for name, entry in (config or {}).items():
+        place = f"optimizer.space.{name}"
+        if name not in known:
+            problems.append(f"{place} is not an option of {kind.__name__}{nearest(name, known)}")
+        elif not isinstance(entry, Mapping):
+            problems.append(f"{place} is {_show(entry)}; it must have low, high and scale")
+        else:
+            try:
+                space[name] = _bind(place, Range, entry)()
+            except ConfigError as error:
+                problems += error.problems
+            else:
+                ends = [{**new_optimizer.keywords, name: end} for end in (space[name].low, space[name].high)]
+                problems += [f"{place} leads too far: {complaint}" for complaint in _complaints(kind, ends)]
+    if isinstance(search, LearningRateGrid) and "learning_rate" not in known:
+        problems.append(f"tuning is learning_rate, which is not an option of {kind.__name__}{nearest('', known)}")
+    elif isinstance(search, LearningRateGrid):
+        space = {"learning_rate": space.get("learning_rate") or _around(hyperparameter(new_optimizer, "learning_rate"))}
+        if space["learning_rate"].scale != "log":
+            problems.append(
+                f"optimizer.space.learning_rate.scale is {space['learning_rate'].scale}; the grid of "
+                "tuning=learning_rate is a log one, so it must be log"
+            )
+    elif search is not None and not space and not problems:
+        problems.append("optimizer.space is empty; tuning=random draws from it, so declare it in the optimizer's file")
+    if problems:
+        raise ConfigError(problems)
+    return space if search is not None else {}
+
+
+def _around(learning_rate: float) -> Range:
+    """Return three decades round a learning rate, for an optimizer whose file declares no space."""
+    return Range(low=learning_rate / 10**1.5, high=learning_rate * 10**1.5)
+
+
+def _without_curvature(activations: Iterable[Any], loss: Any) -> list[str]:
+    names = [type(part).__name__ for part in activations if not isinstance(part, CurvedActivation)]
+    names += [] if isinstance(loss, CurvedLoss) else [type(loss).__name__]
+    return [
+        f"diagnostics is full, which needs the second derivatives of {name}; define its curvature, or use basic"
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _seeds_not_fresh(seeds: int | list[int], search: Search) -> list[str]:
+    both = sorted(set(seed_list(seeds)) & set(search.tuning_seeds))
+    if not both:
+        return []
+    return [f"tuning.seeds has {both}, which seeds has, too; the winner must be trained on fresh seeds, so give others"]
 
 
 def _range_problems(kind: type, options: Mapping[str, Any], required: Iterable[str]) -> list[str]:
@@ -245,7 +349,7 @@ def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
     if not isinstance(target, str):
         raise ConfigError([f"{group} has no _target_; choose it by name, such as {group}=NAME"])
     module_name, _, class_name = target.rpartition(".")
-    allowed = ["nnbench.nn", "nnbench.data", *plugins]
+    allowed = [HOMES.get(group, "nnbench.nn"), *plugins]
     if module_name not in allowed:
         raise ConfigError(
             [

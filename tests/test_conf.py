@@ -10,8 +10,8 @@ import yaml
 from command_line import cells_and_data, cells_of, grid_of
 
 from nnbench.places import CONF, EXPERIMENTS
-from nnbench.protocol.cell import finish, start
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, fingerprint
+from nnbench.protocol.result import run as run_cell
 from nnbench.settings import ModelSettings, Settings, TrackingSettings
 
 SMALL = ["tracking=none", "seeds=2", "num_epochs=1", "hidden=[4]"]
@@ -31,15 +31,13 @@ def options(group, name):
 
 def train(*overrides):
     ((cell, dataset),) = cells_and_data(*SMALL, *overrides)
-    training = start(cell, dataset)
-    training.run(dataset.train, dataset.validation)
-    return finish(cell, dataset, training)
+    return run_cell(cell, dataset).final
 
 
 def assert_trained(result):
     assert result.statuses == ("finished", "finished")
-    assert np.isfinite(result.history["train/loss"]).all()
-    assert result.history["train/loss"].shape == (1, 2)
+    assert np.isfinite(result.trained.history["train/loss"]).all()
+    assert result.trained.history["train/loss"].shape == (1, 2)
     assert (result.summary["test/accuracy"] > 0).all()
 
 

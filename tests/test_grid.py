@@ -13,10 +13,10 @@ WRITE = "write KEY=VALUE, lists as KEY=[A,B], and text with special characters a
 REFUSED = {
     "optimizer.learning_rat=1": (
         "optimizer.learning_rat is not an option of optimizer=adam; "
-        "known are beta1, beta2, epsilon, learning_rate; did you mean learning_rate?"
+        "known are beta1, beta2, epsilon, learning_rate, space; did you mean learning_rate?"
     ),
     "optimizer.momentum=0.5": (
-        "optimizer.momentum is not an option of optimizer=adam; known are beta1, beta2, epsilon, learning_rate"
+        "optimizer.momentum is not an option of optimizer=adam; known are beta1, beta2, epsilon, learning_rate, space"
     ),
     "loss.low=0": "loss.low is not an option of loss=softmax_cross_entropy; it has none",
     "tuning.trials=3": "tuning.trials is not an option of tuning=none; it has none",
@@ -29,8 +29,10 @@ REFUSED = {
         "known are adagrad, adam, gd, momentum, nesterov, rmsprop, rprop"
     ),
     "hidden=[32": f"hidden=[32 cannot be read: no viable alternative at input '[32'; {WRITE}",
-    "adam": "adam is neither a command nor KEY=VALUE; known are report, sync, ui",
-    "reprot": "reprot is neither a command nor KEY=VALUE; known are report, sync, ui; did you mean report?",
+    "adam": "adam is neither a command nor KEY=VALUE; known are report, status, sync, ui, verify",
+    "reprot": (
+        "reprot is neither a command nor KEY=VALUE; known are report, status, sync, ui, verify; did you mean report?"
+    ),
     "dataset.path=ä.csv": f"dataset.path=ä.csv cannot be read: token recognition error at: 'ä'; {WRITE}",
     "~seeds": "~seeds deletes a key; set it to another value instead",
     "~optimizer": "optimizer is missing",
@@ -113,7 +115,7 @@ def test_a_class_in_a_place_of_its_own_is_refused(override):
 
 def test_an_option_of_another_optimizer_in_one_cell_is_refused():
     assert problems_of("-m", "optimizer=adam,gd", "optimizer.beta1=0.8") == [
-        "optimizer.beta1 is not an option of optimizer=gd; known are learning_rate"
+        "optimizer.beta1 is not an option of optimizer=gd; known are learning_rate, space"
     ]
 
 

@@ -30,7 +30,7 @@ BAD_VALUES = {
     "target_accuracy=95": "target_accuracy is 95; it must be above 0 and at most 1, or null",
     "selection=first": 'selection is "first"; it must be best or last',
     "dtype=float16": 'dtype is "float16"; it must be float32 or float64',
-    "diagnostics=all": 'diagnostics is "all"; it must be none or basic',
+    "diagnostics=all": 'diagnostics is "all"; it must be none, basic or full',
     "plugins=mine": 'plugins is "mine"; it must be a list of names of Python modules',
     "resume=maybe": 'resume is "maybe"; it must be true or false',
     "dry_run=1": "dry_run is 1; it must be true or false",
@@ -58,7 +58,7 @@ BAD_VALUES = {
 }
 SEEDS = "it must be a number of seeds, 1 to 10000, or a list of different seeds, each at least 0"
 SIZES = "it must be a list of layer sizes, each an integer, at least 1, such as [32] or [128,64]; [] is a linear model"
-FOREIGN = "it must be a class of nnbench.nn or nnbench.data, or of a module listed in plugins=[MODULE]"
+FOREIGN = "it must be a class of {home}, or of a module listed in plugins=[MODULE]"
 GROUPS = ("optimizer", "dataset", "activation", "loss", "initializer", "schedule")
 
 
@@ -116,7 +116,8 @@ def test_layer_activations_of_a_wrong_type_are_refused_too(names):
 def test_no_class_from_elsewhere_is_looked_up(group):
     sys.modules.pop("this", None)
 
-    assert refusal_of(f"{group}._target_=this.d") == [f"{group}._target_ is 'this.d'; {FOREIGN}"]
+    home = "nnbench.data" if group == "dataset" else "nnbench.nn"
+    assert refusal_of(f"{group}._target_=this.d") == [f"{group}._target_ is 'this.d'; {FOREIGN.format(home=home)}"]
     assert "this" not in sys.modules  # not even imported
 
 

@@ -58,5 +58,5 @@ def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
         for scores_of_all, mean in zip(macro.values(), means, strict=False):
             scores_of_all[place] = mean
 
-    summary = {"test/accuracy": accuracy, "test/loss": loss, **macro}
+    summary = {"test/accuracy": accuracy, "test/loss": loss, **macro, "test/openings": usable.astype(float)}
     return TestScores(summary=summary, predictions=predictions, confusion=confusion, by_class=by_class)

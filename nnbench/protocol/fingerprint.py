@@ -7,8 +7,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-PROTOCOL_VERSION = 1  # raise it when the same configuration would give other results
-OUTPUT_OPTIONS = {"tracking", "study", "progress", "report", "resume", "dry_run", "inspect", "plugins", "choices"}
+PROTOCOL_VERSION = 2  # raise it when the same configuration would give other results
+OUTPUT_OPTIONS = {
+    "tracking",
+    "study",
+    "progress",
+    "report",
+    "resume",
+    "dry_run",
+    "inspect",
+    "plugins",
+    "choices",
+    "stack_size",
+}
 PLACES_OF_DATA = {
     "_target_",
     "root",
@@ -28,6 +39,8 @@ def fingerprint(config: Mapping[str, Any], data_digest: str, activation_choices:
     determining["seeds"] = seed_list(config["seeds"])
     determining["dataset"] = {key: value for key, value in config["dataset"].items() if key not in PLACES_OF_DATA}
     determining["layer_activations"] = [activation_choices[name] for name in config["layer_activations"] or []]
+    if not config["tuning"]:  # nothing looks at the space
+        determining["optimizer"] = {key: value for key, value in config["optimizer"].items() if key != "space"}
     plugins = sorted({name.rpartition(".")[0] for name in _targets(determining)} & set(config["plugins"]))
     determining["code"] = {name: hashlib.sha256(_code(name)).hexdigest() for name in plugins}
     determining |= {"data_digest": data_digest, "protocol_version": PROTOCOL_VERSION}

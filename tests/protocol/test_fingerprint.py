@@ -5,13 +5,22 @@ import pytest
 from nnbench.protocol.fingerprint import fingerprint, seed_list
 
 CONFIG = {
-    "optimizer": {"_target_": "nnbench.nn.Adam", "learning_rate": 0.1},
+    "optimizer": {
+        "_target_": "nnbench.nn.Adam",
+        "learning_rate": 0.1,
+        "space": {"learning_rate": {"low": 0.01, "high": 1.0, "scale": "log"}},
+    },
     "activation": {"_target_": "nnbench.nn.LeakyReLU", "negative_slope": 0.01},
     "dataset": {"_target_": "nnbench.data.CSV", "path": "a.csv", "test_path": None, "target": "y", "split_seed": 0},
     "tracking": {"uri": None, "experiment": None},
+    "tuning": {},
     "study": None,
     "layer_activations": None,
     "seeds": 3,
+    "vary": "all",
+    "patience": None,
+    "diagnostics": "basic",
+    "stack_size": None,
     "num_epochs": 30,
     "batch_size": 32,
     "hidden": [32],
@@ -49,6 +58,7 @@ def test_it_is_the_hexadecimal_text_of_a_sha_256():
         {"report": False},
         {"resume": False},
         {"plugins": ["mine"]},
+        {"stack_size": 1},
         {"seeds": [0, 1, 2]},
         {"weight_decay": 0},
         {"num_epochs": 30.0},
@@ -75,6 +85,11 @@ def test_the_place_of_the_data_does_not_change_it():
         {"hidden": []},
         {"weight_decay": 1e-9},
         {"layer_activations": ["relu"]},
+        {"vary": "init"},
+        {"vary": "order"},
+        {"patience": 3},
+        {"diagnostics": "none"},  # what is measured is part of the result
+        {"tuning": {"_target_": "nnbench.protocol.RandomSearch", "num_trials": 20}},
     ],
 )
 def test_a_setting_changes_it(changes):
@@ -93,6 +108,21 @@ def test_a_setting_changes_it(changes):
 )
 def test_an_option_changes_it(group, options):
     assert mark(**{group: options}) != mark()
+
+
+GRID = {"_target_": "nnbench.protocol.LearningRateGrid", "num_trials": 7, "seeds": 3}
+WIDER = {"learning_rate": {"low": 0.001, "high": 1.0, "scale": "log"}}
+
+
+def test_the_space_does_not_change_it_where_nothing_is_tuned():
+    assert mark(optimizer={"space": WIDER}) == mark(optimizer={"space": {}}) == mark()
+
+
+def test_the_space_and_every_option_of_tuning_change_it_where_something_is_tuned():
+    tuned = mark({"tuning": GRID})
+    assert mark({"tuning": GRID}, optimizer={"space": WIDER}) != tuned
+    assert mark({"tuning": GRID | {"num_trials": 9}}) != tuned
+    assert mark({"tuning": GRID | {"seeds": [1, 2, 3]}}) != tuned
 
 
 def test_the_content_of_the_data_changes_it():
