@@ -60,14 +60,11 @@ def run() -> int:
         terminal.print_problems(error.problems)
         return 2
 
-    terminal.print_plan(cells, datasets)
+    terminal.print_size(cells, datasets)
     if plan.jobs[0].config["inspect"]:
         terminal.print_datasets({id(dataset): dataset for dataset in datasets}.values())
         return 0
-    if plan.jobs[0].config["dry_run"]:
-        terminal.print_cells([job.label for job in plan.jobs])
-        return 0
-    return _sweep(plan, datasets)
+    return _sweep(plan, cells, datasets)
 
 
 def _cells(plan: "Grid") -> "list[Cell]":
@@ -90,6 +87,7 @@ def _datasets(cells: "list[Cell]") -> "list[Dataset]":
     from nnbench.data import DataError
     from nnbench.data.loading import load
     from nnbench.settings import ConfigError, check_against_data
+    from nnbench.sweep.plan import too_large
 
     datasets, problems = [], []
     for cell in cells:
@@ -99,31 +97,43 @@ def _datasets(cells: "list[Cell]") -> "list[Dataset]":
             problems.append(str(error))
         else:
             problems += check_against_data(cell, datasets[-1])
+    problems = problems or too_large(cells, datasets)
     if problems:
         raise ConfigError(problems)
     return datasets
 
 
-def _sweep(plan: "Grid", datasets: "list[Dataset]") -> int:
-    """Let Hydra run every job, then show what came of them; return the exit status."""
+def _sweep(grid: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> int:
+    """Plan, let Hydra run every job unless the plan is all that is asked for, and show what came of them.
+
+    Returns the exit status.
+    """
     from nnbench import terminal
-    from nnbench.sweep import job, outcome
+    from nnbench.sweep import job, outcome, plan
 
     with _signals_as_exceptions():
         try:
-            job.prepare(plan, datasets)
+            sweep = job.prepare(grid, datasets)
+            left = sweep.missing()
+            terminal.print_plan(
+                plan.make([cells[number] for number in left], [datasets[number] for number in left]),
+                num_done=len(cells) - len(left),
+            )
+            if grid.jobs[0].config["dry_run"]:
+                terminal.print_cells(sweep.labels, left)
+                return 0
             train_cell()
         except KeyboardInterrupt:
-            return outcome.show(plan, stopped_by=signal.SIGINT)
+            return outcome.show(grid, stopped_by=signal.SIGINT)
         except SystemExit as stop:  # Hydra's way to say that a job raised, or ours to say SIGTERM
             if stop.code == 128 + signal.SIGTERM:
-                return outcome.show(plan, stopped_by=signal.SIGTERM)
-            return outcome.show(plan) or 1
+                return outcome.show(grid, stopped_by=signal.SIGTERM)
+            return outcome.show(grid) or 1
         except Exception as error:  # of prepare: whatever MLflow or the disk says; nothing has been trained yet
             way_out = "mend it, give another tracking.uri, or train with tracking=none"
             terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}; {way_out}"])
             return 1
-    return outcome.show(plan)
+    return outcome.show(grid)
 
 
 @contextmanager

@@ -38,6 +38,31 @@ def sync(tracking_uri: str | None) -> None:
 
 
 @commands.command()
+@click.argument("study", default="nnbench")
+@click.option("--sweep", help="The id of one sweep; default: the newest of the study.")
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+def status(study: str, sweep: str | None, tracking_uri: str | None) -> None:
+    """Show which cells of STUDY are done, diverged, failed, interrupted or missing, and why.
+
+    Exit status: 0 if every cell has a result, 1 if not, 3 if there is no such sweep.
+    """
+    from nnbench import terminal
+    from nnbench.sweep.status import coverage
+    from nnbench.tracking import store
+
+    uri = store.resolve(tracking_uri)
+    if not store.exists(uri):
+        raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
+    found = coverage(uri, study, sweep)
+    if found is None:
+        of_sweep = f" of the sweep {sweep}" if sweep else ""
+        click.echo(f"{study} has no cell{of_sweep} in {uri}", err=True)
+        sys.exit(3)
+    terminal.print_coverage(found)
+    sys.exit(0 if found.complete else 1)
+
+
+@commands.command()
 @click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(tracking_uri: str | None, port: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nnbench.data import Dataset
     from nnbench.nn import Training
     from nnbench.protocol.cell import Cell
+    from nnbench.sweep.plan import Plan
+    from nnbench.sweep.status import Coverage
 
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
 
@@ -79,10 +81,12 @@ class CellProgress:
         if self.bars is not None:
             self.bars.stop()
 
-    def epoch_done(self, training: "Training") -> None:
-        """Show how far the cell is."""
+    def epoch_done(self, stage: str, training: "Training") -> None:
+        """Show how far the stack is that is training, and what it is for: tuning, final or untuned."""
         accuracy = training.history["val/accuracy"][-1, training.active]
-        state = f"validation accuracy {accuracy.mean():.1%}" if len(accuracy) else "all seeds diverged"
+        state = f"validation accuracy {accuracy.mean():.1%}" if len(accuracy) else "all seeds have ended"
+        if stage != "final":
+            state = f"{stage}, {state}"
         if self.bars is not None:
             self.bars.update(self.cell_bar, completed=training.epoch, state=state)
         elif self.shown and perf_counter() - self.last_line > LINE_EVERY:
@@ -97,17 +101,11 @@ class CellProgress:
             )
 
 
-def print_plan(cells: "Sequence[Cell]", datasets: "Sequence[Dataset]") -> None:
-    """Print what is about to be trained."""
+def print_size(cells: "Sequence[Cell]", datasets: "Sequence[Dataset]") -> None:
+    """Print what a sweep consists of, and the data it trains on."""
     console = err()
-    replicas = sum(len(cell.seeds) for cell in cells)
-    steps = sum(
-        cell.num_epochs * cell.steps_per_epoch(len(dataset.train))
-        for cell, dataset in zip(cells, datasets, strict=True)
-    )
-    console.print(
-        f"{_count(len(cells), 'cell')}, {_count(replicas, 'training')}, {_count(steps, 'step')} of the stacks"
-    )
+    trainings = sum(cell.num_trainings() for cell in cells)
+    console.print(f"{_count(len(cells), 'cell')}, {_count(trainings, 'training')}")
     for dataset in {dataset.name: dataset for dataset in datasets}.values():
         sizes = " / ".join(str(len(split)) for split in (dataset.train, dataset.validation, dataset.test))
         console.print(
@@ -116,6 +114,38 @@ def print_plan(cells: "Sequence[Cell]", datasets: "Sequence[Dataset]") -> None:
         )  # fmt: skip
         for warning in dataset.warnings:
             console.print(Text.assemble(("warning: ", "yellow"), warning))
+
+
+def print_plan(plan: "Plan", *, num_done: int) -> None:
+    """Print what there is left to train, and what that takes."""
+    if num_done:
+        err().print(f"{_count(num_done, 'cell')} done already, {plan.num_cells} to train")
+    if plan.num_cells:
+        err().print(
+            f"plan: {_count(plan.num_trainings, 'training')}, {_count(plan.num_steps, 'step')} of the stacks, "
+            f"about {_duration(plan.train_seconds)} of training, cell by cell, and {in_bytes(plan.num_bytes)} of memory"
+        )
+
+
+def print_coverage(coverage: "Coverage") -> None:
+    """Print which cells of a sweep are there: optimizers by activations, then each cell that is not simply done."""
+    console = out()
+    counts = coverage.cells["state"].value_counts()
+    states = ", ".join(f"{number} {state}" for state, number in counts.items())
+    of_sweep = f", sweep {coverage.sweep}" if coverage.sweep else ""
+    console.print(Text(f"{coverage.study}{of_sweep}: {_count(len(coverage.cells), 'cell')}, {states}"))
+    matrix = coverage.matrix()
+    table = Table()
+    for name in ("", *matrix.columns):
+        table.add_column(Text(str(name)), overflow="fold")
+    for optimizer, row in matrix.iterrows():
+        table.add_row(*(Text(str(word)) for word in (optimizer, *row)))
+    console.print(table)
+    for row in coverage.cells.itertuples():
+        if row.state != "done" or row.reason:
+            console.print(Text(f"{row.state}  {row.cell}{f': {row.reason}' if row.reason else ''}"))
+    if not coverage.complete and coverage.command:
+        console.print(Text(f"continue with  {coverage.command}"))
 
 
 def print_datasets(datasets: "Iterable[Dataset]") -> None:
@@ -136,20 +166,64 @@ def print_datasets(datasets: "Iterable[Dataset]") -> None:
         out().print(table)
 
 
-def print_leaderboard(leaderboard: "pd.DataFrame", *, dataset: str | None) -> None:
-    """Print a leaderboard of `nnbench.analysis.tables`, best cell first; `dataset` is named where there are several."""
-    any_diverged = bool(leaderboard["diverged"].any())
+def print_leaderboard(board: "pd.DataFrame", *, dataset: str | None) -> None:
+    """Print a leaderboard of `nnbench.analysis.tables` with its facts, best cell first.
+
+    `dataset` is named where there are several.
+    """
+    columns: dict[str, list[str]] = {
+        "test": [],
+        "95 % interval": [],
+        "validation": [],
+        "seeds": [],
+        "diverged": [],
+        "untuned": [],
+    }
+    tuned = _tuned_header(board["tuned"])
+    columns[tuned] = []
+    for row in board.itertuples():
+        columns["test"].append(f"{100 * row.mean:.2f}")
+        columns["95 % interval"].append(f"{100 * row.low:.2f} to {100 * row.high:.2f}" if row.seeds > 1 else "one seed")
+        columns["validation"].append(f"{100 * row.val_accuracy:.2f}" if row.diverged < row.seeds else "-")
+        columns["seeds"].append(str(row.seeds))
+        columns["diverged"].append(str(row.diverged))
+        columns["untuned"].append(f"{100 * row.untuned:.2f}" if row.tuned else "-")
+        columns[tuned].append(_tuned_words(row.tuned, bare=tuned != "tuned") + (" (edge)" if row.at_edge else ""))
+    any_tuned = any(board["tuned"])
+    left_out = {"diverged"} if not board["diverged"].any() else set()
+    left_out |= {"validation"} if any_tuned else {"untuned", tuned}  # so that a line has room for the rest
+
     title = "Accuracy in %, mean over seeds, best first"
     table = Table(title=Text(f"{dataset}: {title}" if dataset else title), title_justify="left")
     table.add_column("cell", overflow="fold")
-    for name in ("test", "95 % interval", "validation", "seeds", *(["diverged"] if any_diverged else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in leaderboard.itertuples():
-        interval = f"{100 * row.low:.2f} to {100 * row.high:.2f}" if row.seeds > 1 else "one seed"
-        validation = f"{100 * row.val_accuracy:.2f}" if row.diverged < row.seeds else "-"
-        cells = [f"{100 * row.mean:.2f}", interval, validation, str(row.seeds)]
-        table.add_row(Text(str(row.cell)), *cells, *([str(row.diverged)] if any_diverged else []))
+    shown = [name for name in columns if name not in left_out]
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=name not in (tuned, "cell"), overflow="fold")
+    for place, cell in enumerate(board["cell"]):
+        table.add_row(Text(str(cell)), *(columns[name][place] for name in shown))
     out().print(table)
+    if any_tuned:
+        out().print("untuned: the configured hyperparameters on the same seeds")
+    if board["at_edge"].any():
+        out().print("(edge): the best value lies at the end of its grid, though extended; a better one may lie beyond")
+
+
+def _tuned_header(tuned: "Iterable[Mapping[str, float]]") -> str:
+    """Return the name of the one hyperparameter that every tuned cell has, if that is so."""
+    names = {tuple(chosen) for chosen in tuned if chosen}
+    return names.pop()[0].replace("_", " ") if len(names) == 1 and len(next(iter(names))) == 1 else "tuned"
+
+
+def _tuned_words(chosen: Mapping[str, float], *, bare: bool) -> str:
+    return ", ".join(f"{value:.3g}" if bare else f"{name}={value:.3g}" for name, value in chosen.items()) or "-"
+
+
+def print_findings(cells: Sequence[Mapping[str, Any]]) -> None:
+    """Print what the doctor has to say of the cells that are not healthy."""
+    for cell in cells:
+        if cell["finding"] != "healthy":
+            advice = f"; try {cell['override']}" if cell["override"] else ""
+            out().print(Text(f"doctor  {cell['cell']}: {cell['finding']} ({cell['evidence']}){advice}"))
 
 
 def print_failures(rows: Sequence[tuple[str, str, Path]]) -> None:
@@ -162,10 +236,11 @@ def print_failures(rows: Sequence[tuple[str, str, Path]]) -> None:
     err().print(table)
 
 
-def print_cells(labels: Sequence[str]) -> None:
-    """Print the cells of a sweep, one in a line."""
-    for number, label in enumerate(labels, start=1):
-        out().print(Text(f"{number:4}  {label}"))
+def print_cells(labels: Sequence[str], to_train: Iterable[int]) -> None:
+    """Print the cells of a sweep, one in a line, and which of them need no training."""
+    left = set(to_train)
+    for number, label in enumerate(labels):
+        out().print(Text(f"{number + 1:4}  {label}{'' if number in left else '  (done already)'}"))
 
 
 def print_stop(done: int, total: int, command: str | None) -> None:
@@ -179,6 +254,18 @@ def print_next(steps: Mapping[str, str]) -> None:
     """Print what can be done next: a word and a command or a file."""
     for word, step in steps.items():
         err().print(Text(f"{word}  {step}"))
+
+
+def in_bytes(number: float) -> str:
+    """Return a number of bytes for people."""
+    return f"{max(number / 1e6, 1):.0f} MB" if number < 1e9 else f"{number / 1e9:,.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration for people."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:,.0f} h"
 
 
 def _count(number: int, noun: str) -> str:

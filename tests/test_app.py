@@ -25,8 +25,8 @@ from command_line import (
 
 from nnbench.data import Digits
 from nnbench.nn import MLP
-from nnbench.protocol.cell import finish, start
 from nnbench.protocol.fingerprint import fingerprint
+from nnbench.protocol.result import run as run_cell
 
 COMPARISON = ("-m", "optimizer=adam,rmsprop", "activation=relu,sigmoid", "report=false")
 LABELS = ["adam relu", "adam sigmoid", "rmsprop relu", "rmsprop sigmoid"]
@@ -180,9 +180,7 @@ def test_the_recorded_accuracy_is_that_of_the_recorded_network(comparison):
 
 def test_the_command_line_trains_what_the_library_trains(comparison):
     ((cell, dataset),) = cells_and_data("optimizer=rmsprop", "activation=sigmoid")
-    training = start(cell, dataset)
-    training.run(dataset.train, dataset.validation)
-    summary = finish(cell, dataset, training).summary
+    summary = run_cell(cell, dataset).final.summary
 
     recorded = results(comparison[2])["rmsprop sigmoid"]
 
@@ -329,9 +327,7 @@ def test_a_sweep_that_was_stopped_ends_with_the_results_of_one_that_was_not(stop
     # The rule is Adam's, so the library's own Adam is the undisturbed training.
     recorded = results(stopped[1][-1][1])
     for cell, dataset in cells_and_data("-m", "activation=relu,tanh,sigmoid", *STOPPED[-3:]):
-        training = start(cell, dataset)
-        training.run(dataset.train, dataset.validation)
-        summary = finish(cell, dataset, training).summary
+        summary = run_cell(cell, dataset).final.summary
         np.testing.assert_array_equal(
             recorded[f"stopping {cell.choices['activation']}"]["test/loss"], summary["test/loss"]
         )

@@ -3,11 +3,10 @@
 `prepare` is called once for a sweep, before any job; `run` once for each job, in whatever process the launcher chose.
 """
 
-import json
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,69 +16,78 @@ from threadpoolctl import threadpool_limits
 from nnbench.data.loading import load
 from nnbench.grid import Grid, Job
 from nnbench.nn import Training
-from nnbench.protocol.cell import Cell, finish, start
+from nnbench.protocol.cell import Cell
 from nnbench.protocol.fingerprint import fingerprint
+from nnbench.protocol.result import CellResult, Stage
+from nnbench.protocol.result import run as run_cell
 from nnbench.settings import parse
+from nnbench.sweep.sweep_file import SweepFile
 from nnbench.terminal import CellProgress, say
-from nnbench.tracking import record
+from nnbench.tracking import record, sweeps
 from nnbench.tracking.record import Identity
 
 if TYPE_CHECKING:
     from nnbench.data import Dataset
     from nnbench.tracking.publish import Publisher
 
-SWEEP_FILE = "sweep.json"
 PAUSES = (0.3, 1.0, 3.0)  # seconds between attempts to publish to a local database
 FLUSH_EVERY = 10.0  # seconds between the flushes of a training cell's curves to MLflow
 
 
-@dataclass(frozen=True)
-class SweepFile:
-    """What every job of a sweep may want to know."""
+def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
+    """Find what there is to train; unless that alone is asked for, create folder and store, and announce the sweep.
 
-    sweep: str
-    study: str
-    command: str
-    labels: list[str]
-    fingerprints: list[str]
-    finished: dict[str, str]  # fingerprint -> id of the run that has the result already
-
-    def write(self, folder: Path) -> None:
-        """Write it into the sweep's folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SWEEP_FILE).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> "SweepFile":
-        """Read it from the sweep's folder."""
-        return cls(**json.loads((folder / SWEEP_FILE).read_text(encoding="utf-8")))
-
-
-def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> None:
-    """Create folder and store, publish what earlier sweeps left behind, find the cells that need no training."""
-    fingerprints = [
-        fingerprint(job.config, dataset.digest, plan.activation_choices)
-        for job, dataset in zip(plan.jobs, datasets, strict=True)
-    ]
+    What earlier commands could not publish is published first.
+    """
     first = plan.jobs[0]
-    finished: dict[str, str] = {}
+    sweep = SweepFile(
+        sweep=plan.sweep,
+        study=first.study,
+        command=plan.command,
+        labels=[job.label for job in plan.jobs],
+        choices=[dict(job.choices) for job in plan.jobs],
+        fingerprints=[
+            fingerprint(job.config, dataset.digest, plan.activation_choices)
+            for job, dataset in zip(plan.jobs, datasets, strict=True)
+        ],
+    )
+    asked_only = first.config["dry_run"]
     if first.tracked:
-        from nnbench.tracking import publish, read, store
+        from nnbench.tracking import store
 
-        if not store.exists(store.resolve(first.tracking_uri)):
-            say("creating the store, once")
+        uri = store.resolve(first.tracking_uri)
         try:
-            store.prepare(first.tracking_uri, first.experiment)
-            publish.publish_all(record.unpublished(Path.cwd()))
-            if first.config["resume"]:
-                runs = read.finished_cells(first.tracking_uri, first.experiment)
-                finished = {mark: run for mark, run in runs.items() if mark in fingerprints}
+            if not asked_only:
+                _open_store(first)
+            if first.config["resume"] and store.exists(uri):
+                sweep = replace(sweep, finished=_finished(first, sweep.fingerprints))
+            if plan.multirun and not asked_only:
+                sweeps.announce(uri, first.experiment, asdict(sweep))
         except Exception as error:
-            if store.is_local(store.resolve(first.tracking_uri)):
+            if store.is_local(uri):
                 raise  # a file that cannot be used now will not mend itself
             say(f"warning: the server does not answer ({error}); training goes on, python -m nnbench sync publishes it")
-    sweep = SweepFile(plan.sweep, first.study, plan.command, [job.label for job in plan.jobs], fingerprints, finished)
-    sweep.write(plan.folder)
+    if not asked_only:
+        sweep.write(plan.folder)
+    return sweep
+
+
+def _open_store(first: Job) -> None:
+    """Create store and experiment where they are missing, and bring them up to what has happened on this machine."""
+    from nnbench.tracking import publish, store
+
+    if not store.exists(store.resolve(first.tracking_uri)):
+        say("creating the store, once")
+    store.prepare(first.tracking_uri, first.experiment)
+    publish.publish_all(record.unpublished(Path.cwd()))
+    publish.close_abandoned(first.tracking_uri, first.experiment)
+
+
+def _finished(first: Job, fingerprints: Sequence[str]) -> dict[str, str]:
+    from nnbench.tracking import read
+
+    runs = read.finished_cells(first.tracking_uri, first.experiment)
+    return {mark: run for mark, run in runs.items() if mark in fingerprints}
 
 
 def run(
@@ -119,8 +127,8 @@ def run(
     except Exception as error:  # one failure costs one cell
         attempt.failed(error)
         progress.line(f"failed: {type(error).__name__}: {error}")
-    except BaseException:
-        attempt.interrupted()
+    except BaseException as error:
+        attempt.interrupted(error)
         raise
 
 
@@ -147,29 +155,24 @@ class _Attempt:
         self.started = started
         self.live: Publisher | None = None
         self.last_flush = perf_counter()
+        self.reached = "its start"
 
     def train(self, cell: Cell, progress: CellProgress) -> str:
         """Train, write the record, publish it; return a line on the outcome."""
         dataset = load(cell.source, cell.dtype)
-        training = start(cell, dataset)
 
-        def on_epoch(training: Training) -> None:
-            progress.epoch_done(training)
-            if self.job.tracked and perf_counter() - self.last_flush > FLUSH_EVERY:
-                self._flush(cell, training)
+        def on_epoch(stage: Stage, training: Training) -> None:
+            self.reached = f"epoch {training.epoch} of {cell.num_epochs}, stage {stage}"
+            progress.epoch_done(stage, training)
+            whole = len(training.diverged) == len(cell.seeds)  # else it is one of several stacks
+            if self.job.tracked and stage == "final" and whole and perf_counter() - self.last_flush > FLUSH_EVERY:
+                self._flush(cell, training, chance=1 / dataset.num_classes)
 
-        training.run(dataset.train, dataset.validation, on_epoch=on_epoch)
-        result = finish(cell, dataset, training)
+        result = run_cell(cell, dataset, on_epoch=on_epoch)
         record.write(
             self.folder, self.identity, self.job.config, self.job.choices, dataset, result, started=self.started
         )
-        note = self._publish()
-        accuracy = result.summary["test/accuracy"]
-        diverged = sum(status == "diverged" for status in result.statuses)
-        return (
-            f"test accuracy {accuracy.mean():.2%}, {training.train_seconds:.1f} s"
-            f"{f', {diverged} of {len(accuracy)} seeds diverged' if diverged else ''}{note}"
-        )
+        return _line(result) + self._publish()
 
     def failed(self, error: Exception) -> None:
         """Record an exception as the cell's result."""
@@ -184,19 +187,32 @@ class _Attempt:
         )
         self._publish()
 
-    def interrupted(self) -> None:
-        """Close the runs of a cell that is stopped in the middle."""
-        if self.live is not None:
-            self.live.close("interrupted")
+    def interrupted(self, error: BaseException) -> None:
+        """Record that the cell was stopped in the middle, in MLflow, too, unless that would take a server's time."""
+        if (self.folder / record.FOLDER).is_dir():  # the result is safe, only its way to MLflow was cut short
+            if self.live is not None:
+                self.live.close("interrupted")
+            return
+        cause = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else "SIGTERM"
+        record.write_interruption(
+            self.folder,
+            self.identity,
+            self.job.config,
+            self.job.choices,
+            reason=f"stopped by {cause} at {self.reached}",
+            started=self.started,
+        )
+        if self.live is not None or (self.job.tracked and _is_local(self.job)):
+            self._publish()
 
-    def _flush(self, cell: Cell, training: Training) -> None:
+    def _flush(self, cell: Cell, training: Training, *, chance: float) -> None:
         """Let MLflow show the curves so far; a store in trouble costs the training nothing but this attempt."""
         from nnbench.tracking.publish import Publisher
 
         try:
             if self.live is None:
                 self.live = Publisher(self.job.tracking_uri, self.job.experiment, self.identity)
-            history = record.history_table(cell.seeds, training.history)
+            history = record.score_divergence(record.history_table(cell.seeds, training.history), chance)
             self.live.flush(self.job.config, self.job.choices, history, self.started)
         except Exception:  # the record is published as a whole when the cell is done
             self.live = None
@@ -206,11 +222,11 @@ class _Attempt:
         """Bring MLflow up to the record; return what to say if that must wait."""
         if not self.job.tracked:
             return ""
-        from nnbench.tracking import publish, store
+        from nnbench.tracking import publish
 
         # Writers beside this one can make a local database refuse at once, whatever its patience; publishing adds
         # nothing twice, so it is tried again. A server has its own retries.
-        pauses = PAUSES if store.is_local(store.resolve(self.job.tracking_uri)) else ()
+        pauses = PAUSES if _is_local(self.job) else ()
         for pause in (*pauses, None):
             try:
                 publish.publish(self.folder / record.FOLDER, self.job.tracking_uri, self.job.experiment)
@@ -221,3 +237,24 @@ class _Attempt:
                     return f"; not in MLflow yet ({reason}), python -m nnbench sync publishes it"
                 time.sleep(pause)
         return ""
+
+
+def _is_local(job: Job) -> bool:
+    from nnbench.tracking import store
+
+    return store.is_local(store.resolve(job.tracking_uri))
+
+
+def _line(result: CellResult) -> str:
+    """Return what came of a cell, in a line."""
+    accuracy = result.final.summary["test/accuracy"]
+    parts = [f"test accuracy {accuracy.mean():.2%}", f"{result.final.trained.train_seconds:.1f} s"]
+    if result.tuning is not None:
+        edge = " at the edge of the grid" if result.tuning.at_edge else ""
+        parts += [f"{name} {value:g}{edge}" for name, value in result.tuning.chosen.items()]
+        parts.append(f"tuned in {result.tuning.train_seconds:.1f} s")
+    if diverged := int(result.final.trained.diverged.sum()):
+        parts.append(f"{diverged} of {len(accuracy)} seeds diverged")
+    elif result.finding.name != "healthy":
+        parts.append(result.finding.name)
+    return ", ".join(parts)

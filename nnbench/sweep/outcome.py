@@ -9,14 +9,14 @@ import pandas as pd
 from nnbench import terminal
 from nnbench.analysis.tables import leaderboard
 from nnbench.grid import Grid
-from nnbench.sweep.job import SweepFile
+from nnbench.sweep.sweep_file import SweepFile
 from nnbench.tracking import record
 
 
 def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
     """Print the outcome of a sweep; return the exit status: 1 if a cell failed, 128 + signal if it was stopped."""
     folders = [plan.folder / str(number) for number in range(len(plan.jobs))] if plan.multirun else [plan.folder]
-    tables, failures = [], []
+    tables, facts, failures = [], [], []
     for job, folder in zip(plan.jobs, folders, strict=True):
         if not (folder / record.FOLDER).is_dir():
             continue
@@ -25,14 +25,17 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
         if cell.status == "failed":
             log = (folder / record.FOLDER / record.ERROR_LOG).relative_to(Path.cwd())
             failures.append((job.label, cell.cell["error"], log))
-        else:
-            tables.append(cell.replicas().assign(cell=job.label, dataset=job.choices["dataset"]))
+        elif cell.status != "interrupted":
+            tables.append(cell.replicas().assign(cell=job.label, dataset=cell.cell["dataset"]["name"]))
+            facts.append({"cell": job.label, **record.facts(cell)})
 
     if tables:
         # Accuracies on different data say nothing about each other, so each data set has its own ranking.
         by_dataset = dict(iter(pd.concat(tables, ignore_index=True).groupby("dataset", sort=False)))
         for dataset, replicas in by_dataset.items():
-            terminal.print_leaderboard(leaderboard(replicas), dataset=str(dataset) if len(by_dataset) > 1 else None)
+            board = leaderboard(replicas).merge(pd.DataFrame(facts), on="cell")
+            terminal.print_leaderboard(board, dataset=str(dataset) if len(by_dataset) > 1 else None)
+        terminal.print_findings(facts)
     if failures:
         terminal.print_failures(failures)
     if stopped_by is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
-from nnbench.tracking import record, store
+from nnbench.tracking import process, record, store
 from nnbench.tracking.record import Identity, Record
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _Item = TypeVar("_Item")
 MOST_METRICS, MOST_PARAMS = 900, 100  # in one log_batch; MLflow takes 1000 of both together
 SECONDS = "time/train_seconds"
 LONGEST_PARAM = 6000  # MLflow cuts longer values without a word; the artifact config.yaml has them whole
+LONGEST_TAG = 500
 RUN_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -63,7 +64,10 @@ class Publisher:
     def flush(
         self, config: Mapping[str, Any], choices: Mapping[str, str], history: "pd.DataFrame", started: float
     ) -> None:
-        """Add the epochs of a cell in training that MLflow lacks; `history` has one row for each replica and epoch."""
+        """Add the epochs of a cell in training that MLflow lacks; `history` has one row for each replica and epoch.
+
+        Accuracies of diverged replicas are at chance level in it, see `record.score_divergence`.
+        """
         run = self._run("cell", "cell", self.identity.label, started)
         curves = mean_curves(history[history["epoch"] > self.flushed_epoch])
         params = {} if self.flushed_epoch else flat_settings(config, choices)
@@ -90,12 +94,19 @@ class Publisher:
 
         metrics: list[Metric] = []
         if len(history):
-            curves = mean_curves(history[history["epoch"] > self.flushed_epoch])
+            scored = record.score_divergence(history, cell.chance)
+            curves = mean_curves(scored[scored["epoch"] > self.flushed_epoch])
             metrics += _curve_metrics(curves, cell.cell["started"])
             metrics += _summary_metrics(_cell_summary(cell, replicas), _last_epoch(history), ended)
             self._log_dataset(run, cell)
-        self._log(run, metrics, flat_settings(cell.config, cell.choices))
+        tuning = cell.cell.get("tuning") or {"chosen": {}}
+        tuned = {f"tuned.{name}": value for name, value in tuning["chosen"].items()}
+        self._log(run, metrics, flat_settings(cell.config, cell.choices) | tuned)
         tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
+        if "finding" in cell.cell:
+            tags["nnbench.finding"] = cell.cell["finding"]["name"]
+        if "error" in cell.cell:
+            tags["nnbench.reason"] = cell.cell["error"][:LONGEST_TAG]
         for key, value in tags.items():
             self.client.set_tag(run.info.run_id, key, value)
         self._log_artifacts(run, cell)
@@ -128,6 +139,7 @@ class Publisher:
                 "nnbench.record": self.identity.key,
                 "nnbench.place": place,
                 "nnbench.version": __version__,
+                "nnbench.process": process.mark(),
                 "mlflow.source.name": self.identity.command,
                 "mlflow.source.type": "LOCAL",
                 "mlflow.user": _user(),
@@ -195,8 +207,14 @@ class Publisher:
 
 
 def mean_curves(history: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the mean over the replicas that have not diverged, one row for each epoch."""
-    return history.drop(columns="seed").groupby("epoch").mean()
+    """Return the mean over all replicas, one row for each epoch; not a number where one of them has none.
+
+    A mean over those that are left would rank a cell by its luckiest seeds.
+    """
+    by_epoch = history.drop(columns="seed").groupby("epoch")
+    curves = by_epoch.mean(skipna=False)
+    curves[SECONDS] = by_epoch[SECONDS].max().ffill().fillna(0)  # the clock of the stack, whoever is left in it
+    return curves
 
 
 def _save_model(folder: Path, cell: Record, description: "Model") -> None:
@@ -248,8 +266,9 @@ def _curve_metrics(curves: "pd.DataFrame", started: float) -> "list[Metric]":
     """Return the points of all curves, epoch by epoch, each stamped with the training time that had passed."""
     from mlflow.entities import Metric
 
+    seconds = curves[SECONDS].ffill().fillna(0)  # of a diverged replica there is none
     return [
-        Metric(name, float(value), _milliseconds(started + row[SECONDS]), int(epoch))
+        Metric(name, float(value), _milliseconds(started + seconds[epoch]), int(epoch))
         for epoch, row in zip(curves.index, curves.to_dict("records"), strict=True)
         for name, value in row.items()
         if math.isfinite(value)
@@ -265,21 +284,29 @@ def _summary_metrics(summary: Mapping[str, float], step: int, timestamp: int) ->
 def _cell_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
     """Return the mean of each score over the seeds, the spread of the main one, and the counts beside them."""
     scores = replicas.drop(columns=["seed", "status"])
-    summary = {name: float(values.mean()) for name, values in scores.items()}
+    summary = {name: float(values.mean(skipna=False)) for name, values in scores.items()}
     if "val/target_epoch" in scores:
         summary["val/target_hit_rate"] = float(scores["val/target_epoch"].map(math.isfinite).mean())
     if len(replicas) > 1:
         summary["test/accuracy_std"] = float(replicas["test/accuracy"].std())
     summary["seeds"] = len(replicas)
     summary["seeds_diverged"] = int((replicas["status"] == "diverged").sum())
+    summary["test/openings"] = cell.cell["test_openings"]
     summary["time/evaluation_seconds"] = cell.cell["evaluation_seconds"]
+    summary["time/diagnostics_seconds"] = cell.cell["diagnostics_seconds"]
+    summary["time/optimizer_seconds_per_step"] = cell.cell["optimizer_seconds_per_step"]
+    if cell.cell["tuning"]:
+        facts = {name: value for name, value in cell.cell["tuning"].items() if name != "chosen"}
+        summary |= {f"tuning/{name}": float(value) for name, value in facts.items()}
+        summary["untuned/accuracy"] = float(cell.untuned()["test/accuracy"].mean())
     return summary
 
 
 def _note(cell: Record, replicas: "pd.DataFrame") -> str:
     """Return what the page of the run says at its top, in Markdown."""
     if not len(replicas):
-        return f"**{cell.status}**: `{cell.cell['error']}`\n\nThe traceback is in the artifact `error.log`."
+        where = "\n\nThe traceback is in the artifact `error.log`." if cell.status == "failed" else ""
+        return f"**{cell.status}**: `{cell.cell['error']}`{where}"
     accuracy = replicas["test/accuracy"]
     spread = f" ± {accuracy.std():.2%} (standard deviation over {len(replicas)} seeds)" if len(replicas) > 1 else ""
     data = cell.cell["dataset"]
@@ -291,6 +318,17 @@ def _note(cell: Record, replicas: "pd.DataFrame") -> str:
     ]
     if diverged:
         lines.append(f"{diverged} of {len(replicas)} seeds diverged and are scored at chance level.")
+    if cell.cell["tuning"]:
+        tuning = cell.cell["tuning"]
+        chosen = ", ".join(f"{name} {value:g}" for name, value in tuning["chosen"].items())
+        edge = ", which is still the edge of the grid" if tuning["at_edge"] else ""
+        lines.append(
+            f"Tuned in {tuning['num_trials']} trials: {chosen}{edge}. "
+            f"With the configured values: {cell.untuned()['test/accuracy'].mean():.2%}."
+        )
+    finding = cell.cell["finding"]
+    advice = f"; try `{finding['override']}`" if finding["override"] else ""
+    lines.append(f"Doctor: {finding['name']} ({finding['evidence']}){advice}.")
     return "\n\n".join(lines)
 
 
@@ -300,6 +338,18 @@ def _last_epoch(history: "pd.DataFrame") -> int:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def close_abandoned(uri: str | None, experiment: str) -> None:
+    """Close the runs that a process of this machine has left open and can no longer close."""
+    uri = store.resolve(uri)
+    client = store.client(uri)
+    open_runs = store.runs(uri, store.experiment_id(uri, experiment), "attributes.status = 'RUNNING'")
+    for run in open_runs:
+        if process.is_gone(run.data.tags.get("nnbench.process", "")):
+            client.set_tag(run.info.run_id, "nnbench.status", "interrupted")
+            client.set_tag(run.info.run_id, "nnbench.reason", "its process is gone")
+            client.set_terminated(run.info.run_id, RUN_STATUS["interrupted"])
 
 
 def publish_all(folders: Iterable[Path], uri: str | None = None) -> list[tuple[Path, Exception | None]]:

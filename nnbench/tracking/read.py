@@ -1,11 +1,12 @@
 """Reading results back from MLflow, in bulk."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnbench.tracking import record, store
+from nnbench.tracking import process, record, store, sweeps
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -18,6 +19,47 @@ def cell_runs(uri: str | None, experiment: str, *, condition: str = "") -> "list
     if found is None:
         return []
     return store.runs(uri, found.experiment_id, f"tags.`nnbench.kind` = 'cell'{condition}")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a cell, as its run tells it."""
+
+    label: str
+    fingerprint: str
+    sweep: str
+    choices: Mapping[str, str]  # optimizer and activation
+    state: str  # done, diverged (all seeds), running, interrupted or failed
+    reason: str  # why there is no result, or how many seeds diverged
+
+
+def attempts(uri: str | None, experiment: str) -> list[Attempt]:
+    """Return every try at every cell of an experiment, newest first."""
+    return [
+        Attempt(
+            run.info.run_name,
+            run.data.tags["nnbench.fingerprint"],
+            run.data.tags["nnbench.sweep"],
+            {group: run.data.params.get(group, "?") for group in ("optimizer", "activation")},
+            *_state(run),
+        )
+        for run in cell_runs(uri, experiment)
+    ]
+
+
+def _state(run: "Run") -> tuple[str, str]:
+    tags, metrics = run.data.tags, run.data.metrics
+    match run.info.status:
+        case "FINISHED":
+            diverged, seeds = round(metrics.get("seeds_diverged", 0)), round(metrics.get("seeds", 0))
+            state = "diverged" if tags.get("nnbench.status") == "diverged" else "done"
+            return state, f"{diverged} of {seeds} seeds diverged" if diverged else ""
+        case "FAILED":
+            return "failed", tags.get("nnbench.reason", "")
+        case "RUNNING" if not process.is_gone(tags.get("nnbench.process", "")):
+            return "running", ""
+        case _:
+            return "interrupted", tags.get("nnbench.reason", "its process is gone")
 
 
 def finished_cells(uri: str | None, experiment: str) -> dict[str, str]:
@@ -68,6 +110,8 @@ def fetch_newest(
 
 
 def fingerprints_of(uri: str | None, experiment: str, sweep: str) -> list[str]:
-    """Return the fingerprints of the cells that a sweep trained."""
+    """Return the fingerprints of the cells of a sweep, those included that it found finished."""
+    if plan := sweeps.find(uri, experiment, sweep):
+        return list(plan["fingerprints"])
     runs = cell_runs(uri, experiment)
     return [run.data.tags["nnbench.fingerprint"] for run in runs if run.data.tags["nnbench.sweep"] == sweep]

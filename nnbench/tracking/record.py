@@ -20,7 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
-from nnbench.protocol.cell import CellResult
+from nnbench.protocol.result import CellResult, Scores
 from nnbench.tracking.environment import environment
 
 if TYPE_CHECKING:
@@ -67,23 +67,39 @@ class Record:
         """finished, diverged, failed or interrupted."""
         return self.cell["status"]
 
-    def replicas(self) -> "pd.DataFrame":
-        """Return one row for each replica: seed, status and its metrics; empty where the cell failed."""
-        import pandas as pd
+    @property
+    def chance(self) -> float:
+        """The accuracy of a guess, one in the number of classes."""
+        return 1 / len(self.cell["dataset"]["classes"])
 
-        path = self.folder / "replicas.csv"
-        if not path.exists():
-            return pd.DataFrame()
-        texts = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas does not read numbers to the last bit
-        metrics = texts.columns.drop(["seed", "status"])
-        return texts.astype({"seed": int, **dict.fromkeys(metrics, float)})
+    def replicas(self) -> "pd.DataFrame":
+        """Return one row for each final replica: seed, status and its metrics; empty where the cell has no result."""
+        return self._table("replicas.csv")
+
+    def untuned(self) -> "pd.DataFrame":
+        """Return the same for the configured hyperparameters; empty where nothing was tuned."""
+        return self._table("untuned.csv")
+
+    def tuning(self) -> "pd.DataFrame":
+        """Return one row for each training of the search; empty where nothing was tuned."""
+        return self._table("tuning.csv")
 
     def history(self) -> "pd.DataFrame":
-        """Return one row for each replica and epoch; empty where the cell failed."""
+        """Return one row for each final replica and epoch; empty where the cell has no result."""
         import pandas as pd
 
         path = self.folder / "history.parquet"
         return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+
+    def _table(self, name: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        path = self.folder / name
+        if not path.exists():
+            return pd.DataFrame()
+        texts = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas does not read numbers to the last bit
+        kinds = {"status": str, "seed": int, "trial": int, "extension": int}
+        return texts.astype({column: kinds.get(column, float) for column in texts})
 
     def confusion(self) -> "pd.DataFrame":
         """Return counts summed over the replicas, true class by predicted class; empty where the cell failed."""
@@ -113,9 +129,14 @@ def write(
     """Write the record of a trained cell, whole or not at all; return its folder. `started` is seconds since 1970."""
     cell = {
         "status": result.status,
-        "best_seed": result.seeds[result.best_replica],
-        "train_seconds": result.train_seconds,
-        "evaluation_seconds": result.evaluation_seconds,
+        "best_seed": result.final.trained.seeds[result.final.best_replica],
+        "train_seconds": result.final.trained.train_seconds,
+        "evaluation_seconds": result.final.evaluation_seconds,
+        "diagnostics_seconds": result.final.trained.diagnostics_seconds,
+        "optimizer_seconds_per_step": result.final.trained.optimizer_seconds_per_step,
+        "test_openings": result.test_openings,
+        "finding": asdict(result.finding),
+        "tuning": _tuning_facts(result),
         "dataset": {
             "name": dataset.name,
             "digest": dataset.digest,
@@ -154,6 +175,21 @@ def write_failure(
     return job_folder / FOLDER
 
 
+def write_interruption(
+    job_folder: Path,
+    identity: Identity,
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    *,
+    reason: str,
+    started: float,
+) -> Path:
+    """Write the record of a cell that was stopped: the settings, and how far it was."""
+    with new_folder(job_folder) as folder:
+        _write_common(folder, identity, config, choices, {"status": "interrupted", "error": reason}, started)
+    return job_folder / FOLDER
+
+
 def read(folder: Path) -> Record:
     """Read a record folder; raises ValueError with the file that is missing or damaged."""
     check(folder)
@@ -164,6 +200,20 @@ def read(folder: Path) -> Record:
         raise ValueError(f"{folder} is not a whole record: {error}; train the cell again") from error
     identity = Identity(**content.pop("identity"))
     return Record(folder, identity, config, config.pop("choices"), content)
+
+
+def facts(cell: Record) -> dict[str, Any]:
+    """Return what tables say of a cell beside its scores: what tuning chose, what it is compared with, the finding."""
+    tuning = cell.cell["tuning"]
+    finding = cell.cell["finding"]
+    return {
+        "tuned": tuning["chosen"] if tuning else {},
+        "at_edge": bool(tuning and tuning["at_edge"]),
+        "untuned": cell.untuned()["test/accuracy"].mean() if tuning else float("nan"),
+        "finding": finding["name"],
+        "evidence": finding["evidence"],
+        "override": finding["override"],
+    }
 
 
 def check(folder: Path, *, besides: str | None = None) -> None:
@@ -234,19 +284,49 @@ def _write_common(
     _write_json(folder / "environment.json", environment())
 
 
+def _tuning_facts(result: CellResult) -> dict[str, Any] | None:
+    """Return what tuning chose and cost, as JSON can hold it."""
+    if result.tuning is None:
+        return None
+    return {
+        "chosen": result.tuning.chosen,
+        "num_trials": result.tuning.num_trials,
+        "num_trainings": len(result.tuning.table["seed"]),
+        "num_extensions": result.tuning.num_extensions,
+        "at_edge": result.tuning.at_edge,
+        "gradient_evaluations": result.tuning.gradient_evaluations,
+        "train_seconds": result.tuning.train_seconds,
+    }
+
+
 def _write_tables(folder: Path, dataset: Dataset, result: CellResult) -> None:
-    """Write replicas.csv, history.parquet (long in epochs, wide in metrics) and classes.csv."""
+    """Write the tables of replicas and of tuning, history.parquet (long in epochs, wide in metrics), classes.csv."""
     import pandas as pd
 
-    replicas = pd.DataFrame({"seed": result.seeds, "status": result.statuses, **result.summary})
-    replicas.to_csv(folder / "replicas.csv", index=False, na_rep="nan")
+    def write_csv(table: Mapping[str, Any], name: str) -> None:
+        pd.DataFrame(table).to_csv(folder / name, index=False, na_rep="nan")
 
-    history_table(result.seeds, result.history).to_parquet(folder / "history.parquet", index=False)
+    def replicas(scores: Scores) -> dict[str, Any]:
+        return {"seed": scores.trained.seeds, "status": scores.statuses, **scores.summary}
 
-    places = pd.MultiIndex.from_product([result.seeds, dataset.class_names], names=["seed", "class"])
-    classes = pd.DataFrame({name: values.ravel() for name, values in result.scores.by_class.items()}, index=places)
-    classes["support"] = np.tile(np.bincount(dataset.test.labels, minlength=dataset.num_classes), len(result.seeds))
+    write_csv(replicas(result.final), "replicas.csv")
+    if result.tuning is not None and result.untuned is not None:
+        write_csv(result.tuning.table, "tuning.csv")
+        write_csv(replicas(result.untuned), "untuned.csv")
+
+    final = result.final.trained
+    history_table(final.seeds, final.history).to_parquet(folder / "history.parquet", index=False)
+
+    places = pd.MultiIndex.from_product([final.seeds, dataset.class_names], names=["seed", "class"])
+    by_class = result.final.test.by_class
+    classes = pd.DataFrame({name: values.ravel() for name, values in by_class.items()}, index=places)
+    classes["support"] = np.tile(np.bincount(dataset.test.labels, minlength=dataset.num_classes), len(final.seeds))
     classes.reset_index().to_csv(folder / "classes.csv", index=False)
+
+
+def score_divergence(history: "pd.DataFrame", chance: float) -> "pd.DataFrame":
+    """Return curves in which the accuracies of diverged replicas are at chance level, as their scores are."""
+    return history.assign(**{name: history[name].fillna(chance) for name in history if name.endswith("/accuracy")})
 
 
 def history_table(seeds: Sequence[int], history: Mapping[str, NDArray]) -> "pd.DataFrame":
@@ -265,10 +345,11 @@ def _write_confusion(folder: Path, dataset: Dataset, result: CellResult) -> None
     from nnbench.analysis.plots import confusion_matrix_figure
 
     names = list(dataset.class_names)
-    counts = pd.DataFrame(result.scores.confusion.sum(axis=0), index=pd.Index(names, name="true class"), columns=names)
+    confusion = result.final.test.confusion.sum(axis=0)
+    counts = pd.DataFrame(confusion, index=pd.Index(names, name="true class"), columns=names)
     counts.to_csv(folder / "confusion_matrix.csv")
     if result.status == "finished":
-        finished = sum(status == "finished" for status in result.statuses)
+        finished = sum(status == "finished" for status in result.final.statuses)
         title = f"{dataset.name}, test split, {finished} {'seed' if finished == 1 else 'seeds'} together"
         confusion_matrix_figure(counts, title=title).savefig(folder / "confusion_matrix.png", dpi=100)
 
@@ -277,7 +358,7 @@ def _write_model(folder: Path, dataset: Dataset, result: CellResult) -> None:
     """Write the best replica's network with all that a raw sample needs to be classified."""
     if result.status != "finished":
         return
-    model = result.model.with_params(result.model.params[[result.best_replica]])
+    model = result.model.with_params(result.model.params[[result.final.best_replica]])
     (folder / MODEL).mkdir()
     model.save(folder / MODEL / "network.npz")
     dataset.scaler.save(folder / MODEL / "scaler.npz")

@@ -41,7 +41,10 @@ VIEW_STATE = {
         "metrics.`time/train_seconds`",
         "params.`dataset`",
         "params.`optimizer.learning_rate`",
+        "params.`tuned.learning_rate`",
+        "metrics.`untuned/accuracy`",
         "tags.`nnbench.status`",
+        "tags.`nnbench.finding`",
         "tags.`nnbench.sweep`",
     ],
 }

@@ -131,9 +131,9 @@ def test_record_reads_back_as_it_was_written(iris, folder):
     assert read.choices == iris.job.choices
     assert read.status == "finished"
     assert read.cell["started"] == STARTED
-    assert read.cell["train_seconds"] == iris.result.train_seconds
+    assert read.cell["train_seconds"] == iris.result.final.trained.train_seconds
     assert read.cell["dataset"]["digest"] == iris.dataset.digest
-    assert read.cell["best_seed"] == iris.cell.seeds[iris.result.best_replica]
+    assert read.cell["best_seed"] == iris.cell.seeds[iris.result.final.best_replica]
     assert read.environment()["packages"]["numpy"] == np.__version__
     assert yaml.safe_load((folder / "config.yaml").read_text())["choices"] == dict(iris.job.choices)
 
@@ -142,8 +142,8 @@ def test_replicas_are_the_scores_to_the_last_bit(iris, folder):
     table = record.read(folder).replicas()
     assert list(table["seed"]) == [3, 5]
     assert list(table["status"]) == ["finished", "finished"]
-    assert list(table.columns) == ["seed", "status", *iris.result.summary]
-    for name, values in iris.result.summary.items():
+    assert list(table.columns) == ["seed", "status", *iris.result.final.summary]
+    for name, values in iris.result.final.summary.items():
         assert values.dtype == np.float64
         np.testing.assert_array_equal(table[name].to_numpy(), values, err_msg=name)
 
@@ -182,7 +182,7 @@ def test_model_is_the_best_replica_of_arrays_alone(iris, folder):
         with np.load(path, allow_pickle=False) as arrays:
             assert all(array.dtype != object for array in arrays.values())
     network = MLP.load(folder / "model" / "network.npz")
-    np.testing.assert_array_equal(network.params[0], iris.result.model.params[iris.result.best_replica])
+    np.testing.assert_array_equal(network.params[0], iris.result.model.params[iris.result.final.best_replica])
     raw = iris.cell.source.read().inputs
     scaled = Scaler.load(folder / "model" / "scaler.npz")(raw, network.params.dtype)
     np.testing.assert_array_equal(scaled, iris.dataset.scaler(raw, network.params.dtype))

@@ -40,7 +40,7 @@ def logged(iris, digits, empty_database, tmp_path_factory):
 def expected_of(trained) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
     """Return raw samples, the best replica's probabilities, its classes by name, and how raw samples were loaded."""
     raw = trained.cell.source.read().inputs
-    best = trained.result.model.with_params(trained.result.model.params[[trained.result.best_replica]])
+    best = trained.result.model.with_params(trained.result.model.params[[trained.result.final.best_replica]])
     inputs = trained.dataset.scaler(raw, best.params.dtype)
     return raw, best.probabilities(inputs)[0], [trained.dataset.class_names[k] for k in best.predict(inputs)[0]], inputs
 

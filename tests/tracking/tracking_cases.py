@@ -20,7 +20,10 @@ from nnbench.data import Dataset
 from nnbench.data.loading import load
 from nnbench.grid import Job
 from nnbench.nn import Training
-from nnbench.protocol.cell import Cell, CellResult, finish, start
+from nnbench.protocol.cell import Cell
+from nnbench.protocol.doctor import diagnose
+from nnbench.protocol.result import CellResult, finish
+from nnbench.protocol.stack import merge, start
 from nnbench.settings import parse
 from nnbench.tracking import record
 from nnbench.tracking.record import Identity
@@ -62,7 +65,7 @@ class Trained:
         )
 
     def history(self) -> pd.DataFrame:
-        return record.history_table(self.cell.seeds, self.result.history)
+        return record.history_table(self.cell.seeds, self.training.history)
 
 
 def job_of(*overrides: str) -> tuple[Job, dict]:
@@ -78,11 +81,14 @@ def train(*overrides: str, spoilt: int | None = None) -> Trained:
     job, activations = job_of(*overrides)
     cell = parse(job.config, job.choices, activations)
     dataset = load(cell.source, cell.dtype)
-    training = start(cell, dataset)
+    training = start(cell, dataset, cell.seeds)
     if spoilt is not None:
         training.model.params[spoilt] = np.inf
     training.run(dataset.train, dataset.validation)
-    return Trained(job, cell, dataset, training, finish(cell, dataset, training))
+    trained = merge(cell.seeds, [training])
+    finding = diagnose(cell, trained, learning_rate=cell.learning_rate)
+    result = CellResult(final=finish(cell, dataset, trained), tuning=None, untuned=None, finding=finding)
+    return Trained(job, cell, dataset, training, result)
 
 
 def write_failure(job_folder: Path, *, number: int = 0, error: str = "no luck") -> Path:

@@ -1,0 +1,180 @@
+"""The plan of a sweep: how much there is to train, how long it takes and how much memory, before it starts.
+
+Time is measured, not guessed: some steps of each kind of stack are trained on some of the data. Memory is counted from
+the shapes, because a network that is too large cannot be tried.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from nnbench.data import Dataset, Split
+from nnbench.nn import Training
+from nnbench.nn.mlp import EVALUATION_BLOCK, params_by_layer
+from nnbench.protocol.cell import Cell
+from nnbench.protocol.stack import start
+from nnbench.terminal import in_bytes
+
+PROBE_STEPS = 16  # of each kind of stack
+PROBE_SECONDS = 1.5  # for all kinds together; the rest is scaled from those that were tried
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will take, its cells one after the other; extensions of a grid come on top."""
+
+    num_cells: int
+    num_trainings: int
+    num_steps: int  # of the stacks
+    train_seconds: float
+    num_bytes: int  # of the largest stack with its data
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Replicas that are trained together, as often as `count` says."""
+
+    cell: Cell
+    dataset: Dataset
+    num_replicas: int
+    count: int = 1
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the stack in all epochs."""
+        return self.cell.num_epochs * self.cell.steps_per_epoch(len(self.dataset.train))
+
+    @property
+    def kind(self) -> tuple:
+        """Equal for stacks that take the same time for a step."""
+        cell = self.cell
+        activations = tuple(map(repr, cell.activations))
+        return (
+            *(self.dataset.digest, cell.hidden, activations, repr(cell.loss), cell.choices["optimizer"], cell.bias),
+            *(cell.batch_size, cell.weight_decay > 0, cell.clip_norm is None, cell.dtype, cell.diagnostics),
+            self.num_replicas,
+        )
+
+    @property
+    def params_by_layer(self) -> list[int]:
+        """Parameters of one replica."""
+        sizes = self.cell.layer_sizes(self.dataset.num_features, self.dataset.num_classes)
+        return params_by_layer(sizes, bias=self.cell.bias)
+
+    @property
+    def work(self) -> float:
+        """Multiplications in an epoch, to scale from one kind of stack to another."""
+        return self.num_replicas * sum(self.params_by_layer) * len(self.dataset.train)
+
+
+def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:
+    """Measure what these cells take."""
+    stacks = [stack for cell, dataset in zip(cells, datasets, strict=True) for stack in _stacks(cell, dataset)]
+    return Plan(
+        num_cells=len(cells),
+        num_trainings=sum(cell.num_trainings() for cell in cells),
+        num_steps=sum(stack.num_steps * stack.count for stack in stacks),
+        train_seconds=_train_seconds(stacks),
+        num_bytes=max((_num_bytes(stack) for stack in stacks), default=0),
+    )
+
+
+def too_large(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> list[str]:
+    """Return a line for each size of network that does not fit into this machine's memory."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    problems = []
+    for cell, dataset in zip(cells, datasets, strict=True):
+        needed = max(_num_bytes(stack) for stack in _stacks(cell, dataset))
+        if needed > available:
+            problems.append(
+                f"hidden={list(cell.hidden)} on {dataset.name} with {len(cell.seeds)} seeds needs about "
+                f"{in_bytes(needed)} of memory, and this machine has {in_bytes(available)}; lower hidden or seeds, or "
+                "train fewer of them at once with stack_size=N"
+            )
+    return problems
+
+
+def _stacks(cell: Cell, dataset: Dataset) -> Iterable[_Stack]:
+    """Yield the stacks that a cell is trained in: trials, final replicas, untuned ones."""
+    counts = {len(cell.seeds): 1}
+    if cell.tuning is not None:
+        counts = {len(cell.seeds): 2}
+        trials = len(cell.tuning.trials(cell.space)) * len(cell.tuning.tuning_seeds)
+        counts[trials] = counts.get(trials, 0) + 1
+    for num_replicas, count in counts.items():
+        size = min(cell.stack_size or num_replicas, num_replicas)
+        whole, rest = divmod(num_replicas, size)
+        yield _Stack(cell, dataset, size, count * whole)
+        if rest:
+            yield _Stack(cell, dataset, rest, count)
+
+
+def _train_seconds(stacks: Iterable[_Stack]) -> float:
+    """Return how long these stacks train: each kind is tried, as long as there is time for it."""
+    seconds_by_kind: dict[tuple, float] = {}  # of an epoch
+    tried_work, waited, total = 0.0, 0.0, 0.0
+    for stack in stacks:
+        if stack.kind not in seconds_by_kind:
+            if waited < PROBE_SECONDS:
+                started = perf_counter()
+                try:
+                    seconds_by_kind[stack.kind] = _epoch_seconds(stack)
+                except Exception:  # it will fail in its own cell, too, and say so there
+                    seconds_by_kind[stack.kind] = 0.0
+                waited += perf_counter() - started
+                tried_work += stack.work
+            else:
+                seconds_by_kind[stack.kind] = stack.work * sum(seconds_by_kind.values()) / tried_work
+                tried_work += stack.work
+        total += seconds_by_kind[stack.kind] * stack.cell.num_epochs * stack.count
+    return total
+
+
+def _epoch_seconds(stack: _Stack) -> float:
+    """Return how long an epoch of a stack takes, from some steps on some of the data; the first epoch warms up."""
+    cell, train = stack.cell, stack.dataset.train
+    num_steps = cell.steps_per_epoch(len(train))
+    some = slice(None) if cell.batch_size == "full" else slice(cell.batch_size * PROBE_STEPS)
+    samples = Split(train.inputs[some], train.labels[some])
+    tried_steps = cell.steps_per_epoch(len(samples))
+    with threadpool_limits(1):
+        training = start(replace(cell, num_epochs=2, patience=None), stack.dataset, range(stack.num_replicas))
+        training.run(samples, samples, num_epochs=1)
+        step_seconds = training.train_seconds
+        watch_seconds = _watch_seconds(training)
+        started = perf_counter()
+        training.run(samples, samples, num_epochs=1)
+        seconds = perf_counter() - started
+    step_seconds = training.train_seconds - step_seconds
+    watch_seconds = _watch_seconds(training) - watch_seconds
+    evaluation_seconds = max(seconds - step_seconds - watch_seconds, 0) / (2 * len(samples))  # of a sample
+    num_samples = len(train) + len(stack.dataset.validation)
+    return step_seconds * num_steps / tried_steps + evaluation_seconds * num_samples + watch_seconds
+
+
+def _watch_seconds(training: Training) -> float:
+    return 0.0 if training.watch is None else training.watch.seconds
+
+
+def _num_bytes(stack: _Stack) -> int:
+    """Return what a stack and its data need, counted from the arrays of `nnbench.nn`."""
+    cell, dataset, replicas = stack.cell, stack.dataset, stack.num_replicas
+    item = np.dtype(cell.dtype).itemsize
+    sizes = cell.layer_sizes(dataset.num_features, dataset.num_classes)
+    num_train = len(dataset.train)
+    batch = num_train if cell.batch_size == "full" else min(cell.batch_size, num_train)
+    block = min(EVALUATION_BLOCK, num_train)
+
+    optimizer = cell.new_optimizer(np.zeros((1, 1)))
+    # Parameters, gradients, the selected ones and their copy in the result, the optimizer's scratch and state.
+    copies = 5 + len(optimizer.state_names) + (0 if cell.diagnostics == "none" else 2) + (cell.weight_decay > 0)
+    parameters = copies * replicas * sum(stack.params_by_layer) * item + 8 * max(stack.params_by_layer)  # 8: the draws
+    buffers = replicas * (batch + 2 * block) * (3 * sum(sizes[1:-1]) + sizes[-1]) * item
+    shuffled = 0 if cell.batch_size == "full" else replicas * (2 * 8 * num_train + batch * sizes[0] * item)
+    logits = replicas * num_train * sizes[-1] * (3 * item + 8)  # of the training split, with what the loss makes of it
+    data = sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
+    return parameters + buffers + shuffled + logits + data

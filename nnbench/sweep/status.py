@@ -1,0 +1,106 @@
+"""Which cells of a sweep have a result, which have none, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnbench.tracking import read, record, sweeps
+from nnbench.tracking.read import Attempt
+
+WITH_RESULT = ("done", "diverged")
+STATES = (*WITH_RESULT, "running", "interrupted", "failed", "missing")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a sweep was to train and what is there.
+
+    `cells` has one row for each cell: cell (its label), optimizer, activation, state and reason. A cell is "diverged"
+    if all of its seeds have; if some have, it is done, and the reason counts them.
+    """
+
+    study: str
+    sweep: str | None  # None: all cells that the study has, as no sweep of it is known
+    command: str
+    cells: pd.DataFrame
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has a result."""
+        return bool(self.cells["state"].isin(WITH_RESULT).all())
+
+    def matrix(self) -> pd.DataFrame:
+        """Return what became of each optimizer (row) with each activation (column), in words."""
+        return self.cells.pivot_table(
+            index="optimizer", columns="activation", values="state", aggfunc=_in_words, sort=False, fill_value="-"
+        )
+
+
+def coverage(uri: str, study: str, sweep: str | None = None) -> Coverage | None:
+    """Return the coverage of a sweep, by default the newest of the study; None if the store knows neither."""
+    attempts = read.attempts(uri, study)
+    plan = sweeps.find(uri, study, sweep)
+    if plan is None:
+        attempts = [attempt for attempt in attempts if sweep is None or attempt.sweep == sweep]
+        plan = _plan_of(attempts)
+    if plan is None:
+        return None
+    attempts_by_fingerprint: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        attempts_by_fingerprint.setdefault(attempt.fingerprint, []).append(attempt)
+    waiting = _waiting()
+    rows = []
+    for label, choices, fingerprint in zip(plan["labels"], plan["choices"], plan["fingerprints"], strict=True):
+        state, reason = _state(attempts_by_fingerprint.get(fingerprint, []), waiting.get(fingerprint))
+        chosen = {group: choices[group] for group in ("optimizer", "activation")}
+        rows.append({"cell": label, **chosen, "state": state, "reason": reason, "fingerprint": fingerprint})
+    cells = pd.DataFrame(rows).drop_duplicates("fingerprint", ignore_index=True).drop(columns="fingerprint")
+    return Coverage(study, plan["sweep"], plan["command"], cells)
+
+
+def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:
+    """Return the cells of these attempts, newest first, as if a sweep had planned them; None if there are none."""
+    newest = {attempt.fingerprint: attempt for attempt in reversed(attempts)}
+    if not newest:
+        return None
+    return {
+        "sweep": None,
+        "command": "",
+        "labels": [attempt.label for attempt in newest.values()],
+        "choices": [attempt.choices for attempt in newest.values()],
+        "fingerprints": list(newest),
+    }
+
+
+def _state(attempts: Sequence[Attempt], waiting: record.Record | None) -> tuple[str, str]:
+    """Return state and reason of a cell from its attempts, newest first, and its record that MLflow lacks, if any."""
+    for attempt in attempts:
+        if attempt.state in WITH_RESULT:
+            return attempt.state, attempt.reason
+    if waiting is not None and waiting.status in ("finished", "diverged"):
+        state = "diverged" if waiting.status == "diverged" else "done"
+        return state, "not in MLflow yet; python -m nnbench sync publishes it"
+    return (attempts[0].state, attempts[0].reason) if attempts else ("missing", "not trained yet")
+
+
+def _waiting() -> dict[str, record.Record]:
+    """Return the records below the current folder that MLflow lacks, by fingerprint."""
+    waiting = {}
+    for folder in record.unpublished(Path.cwd()):
+        try:
+            cell = record.read(folder)
+        except ValueError:  # damaged: as good as missing
+            continue
+        waiting[cell.identity.fingerprint] = cell
+    return waiting
+
+
+def _in_words(states: pd.Series) -> str:
+    """Return one state, or the count of each: done, 3 done 1 failed."""
+    counts = states.value_counts()
+    if len(counts) == 1 and len(states) == 1:
+        return str(counts.index[0])
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)

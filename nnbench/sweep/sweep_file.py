@@ -1,0 +1,38 @@
+"""What every job of a sweep may want to know, and what the sweep is to train: `sweep.json` in the sweep's folder."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+NAME = "sweep.json"
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """The cells of a sweep, in the order of its jobs."""
+
+    sweep: str
+    study: str
+    command: str
+    labels: list[str]
+    choices: list[dict[str, str]]  # the names chosen in each group
+    fingerprints: list[str]
+    finished: dict[str, str] = field(default_factory=dict)  # fingerprint -> id of the run that has the result already
+
+    def write(self, folder: Path) -> None:
+        """Write it into the sweep's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NAME).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "SweepFile":
+        """Read it from the sweep's folder."""
+        return cls(**json.loads((folder / NAME).read_text(encoding="utf-8")))
+
+    def missing(self) -> list[int]:
+        """Return the jobs that have something to train: no result yet, and not the same setting as an earlier one."""
+        return [
+            number
+            for number, fingerprint in enumerate(self.fingerprints)
+            if fingerprint not in self.finished and fingerprint not in self.fingerprints[:number]
+        ]
