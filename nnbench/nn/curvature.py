@@ -222,5 +222,5 @@ def _fill_grads(model: MLP, inputs: NDArray, labels: NDArray, weight_decay: floa
 
 def _squared_norms(model: MLP, grads: NDArray) -> NDArray:
     """Return the squared norm of each layer's part of `grads`, (replicas, layers)."""
-    layers = [grads[:, part] for part in model.layer_slices()]
+    layers = [grads[:, part] for part in model.layer_slices]
     return np.stack([np.vecdot(layer, layer) for layer in layers], axis=-1)

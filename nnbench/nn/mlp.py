@@ -199,6 +199,8 @@ class MLP:
         self.grads = np.zeros_like(params)
         self.weights, self.biases = self._views(self.params)
         self.weight_grads, self.bias_grads = self._views(self.grads)
+        ends = np.cumsum([0, *params_by_layer(self.layer_sizes, bias=self.bias)]).tolist()
+        self.layer_slices = [slice(start, end) for start, end in pairwise(ends)]  # of each layer, on the last axis
         self._buffers_by_batch: dict[int, dict[str, Any]] = {}
         self._decay: list[NDArray] = []
 
@@ -215,12 +217,6 @@ class MLP:
                 biases.append(flat[:, start:stop].reshape(-1, 1, fan_out))
                 start = stop
         return weights, biases
-
-    def layer_slices(self) -> list[slice]:
-        """Return where the parameters of each layer lie on the last axis of `params`."""
-        sizes = params_by_layer(self.layer_sizes, bias=self.bias)
-        ends = np.cumsum(sizes).tolist()
-        return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
     def _buffers(self, batch: int) -> dict[str, Any]:
         """Return the arrays that hold one batch on its way through the network, (replicas, batch, units)."""

@@ -225,16 +225,11 @@ class Training:
             "val/loss": val_loss,
             "val/accuracy": val_accuracy,
             "train/gradient_evaluations": np.full(len(self.active), self.num_steps),
+            "time/train_seconds": np.full(len(self.active), self.train_seconds),
         }
         if self.weight_decay:
             metrics["train/objective"] = train_loss + self.model.penalty(self.weight_decay)
-        for name, values in metrics.items():
-            self._append(name, np.where(finite, values, np.nan))
-        self._append("time/train_seconds", np.full(len(self.active), self.train_seconds))
-        for name, values in self._diagnose(train, batches).items():
-            self._append(name, np.where(finite, values, np.nan))
-        for name in [name for name, values in self.history.items() if len(values) < self.epoch]:
-            self._append(name, np.full(len(self.active), np.nan))  # could not be measured this time
+        self._append(metrics | self._diagnose(train, batches), finite)
 
         if not finite.all():
             self._drop(~finite)
@@ -258,13 +253,20 @@ class Training:
         """Return what a metric is in epochs in which no replica trains: the last value of those that stopped."""
         return np.where(self.stopped_epoch >= 0, self.history[name][-1], np.nan)
 
-    def _append(self, name: str, values: NDArray) -> None:
-        """Add a row to a metric's history from the values of the replicas that are left."""
-        if name not in self.history:
-            self.history[name] = np.full((self.epoch - 1, len(self.diverged_step)), np.nan)
-        row = self.after_the_end(name) if self.epoch > 1 else np.full(len(self.diverged_step), np.nan)
-        row[self.active] = values
-        self.history[name] = np.concatenate([self.history[name], row[np.newaxis]])
+    def _append(self, metrics: Mapping[str, NDArray], finite: NDArray) -> None:
+        """Add an epoch to the history: values of the replicas that are left, of which those that are `finite` count."""
+        num_replicas = len(self.diverged_step)
+        names = list(dict.fromkeys([*self.history, *metrics]))
+        missing = np.full(len(self.active), np.nan)  # could not be measured this time
+        rows = np.full((len(names), num_replicas), np.nan)
+        rows[:, self.active] = np.where(finite, [metrics.get(name, missing) for name in names], np.nan)
+        stopped = self.stopped_epoch >= 0
+        if stopped.any():
+            rows[:, stopped] = [self.history[name][-1, stopped] for name in names]
+        for name, row in zip(names, rows, strict=True):
+            past = self.history.get(name)
+            past = np.full((self.epoch - 1, num_replicas), np.nan) if past is None else past
+            self.history[name] = np.concatenate([past, row[np.newaxis]])
 
     def _select(self, accuracy: NDArray, loss: NDArray) -> None:
         """Keep the parameters of replicas whose epoch is better than all before it, or of all if the last counts."""

@@ -330,7 +330,7 @@ def test_signal_to_noise_is_that_of_the_formula():
     batches = own_batches(model, 5)
     grads = np.stack([gradient(model, *batch, WEIGHT_DECAY) for batch in batches])  # (batches, replicas, num_params)
     wanted = []
-    for part in [*model.layer_slices(), slice(None)]:
+    for part in [*model.layer_slices, slice(None)]:
         noise = grads[..., part].var(axis=0, ddof=1).sum(axis=-1)
         signal = (grads[..., part].mean(axis=0) ** 2).sum(axis=-1) - noise / 5
         wanted.append(np.maximum(signal, 0) / noise)

@@ -21,7 +21,7 @@ from nnbench import nn
 from nnbench.nn.diagnostics import watched_steps
 
 TRAIN, VALIDATION = blobs(23), blobs(9, seed=1)
-DOUBLE_TRAIN, DOUBLE_VALIDATION = blobs(23, dtype=np.float64), blobs(9, seed=1, dtype=np.float64)
+DOUBLE_TRAIN, DOUBLE_VALIDATION = blobs(69, dtype=np.float64), blobs(9, seed=1, dtype=np.float64)
 LAYERS = (slice(0, 42), slice(42, 74), slice(74, 89))  # 5-7-4-3 with biases
 BY_DIAGNOSTICS = pytest.mark.parametrize("diagnostics", ["none", "basic", "full"])
 
@@ -35,10 +35,12 @@ def trained(optimizer, seeds=range(4), **settings):
 # Which steps are watched.
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 5, 7, 8, 100, 1563])
-def test_at_most_four_steps_are_watched_evenly_spread_with_the_last_among_them(num_steps):
+@pytest.mark.parametrize(
+    ("num_steps", "number"), [(1, 1), (2, 1), (15, 1), (31, 1), (32, 2), (45, 2), (48, 3), (64, 4), (100, 4), (1563, 4)]
+)
+def test_one_to_four_steps_are_watched_evenly_spread_with_the_last_among_them(num_steps, number):
     steps = sorted(watched_steps(num_steps))
-    assert len(steps) == min(4, num_steps)
+    assert len(steps) == number
     assert steps[-1] == num_steps - 1
     gaps = [after - before for before, after in pairwise([-1, *steps])]
     assert max(gaps) - min(gaps) <= 1
@@ -78,12 +80,9 @@ def test_steps_of_each_layer_are_measured_as_defined(optimizer, batch_size):
             wanted = {
                 "grad_norm": np.mean([np.linalg.norm(grads[:, layer], axis=-1) for grads, _, _ in watched], axis=0),
                 "update_ratio": np.mean(
-                    [
-                        np.linalg.norm((after - before)[:, layer], axis=-1) / np.linalg.norm(before[:, layer], axis=-1)
-                        for _, before, after in watched
-                    ],
-                    axis=0,
-                ),
+                    [np.linalg.norm((after - before)[:, layer], axis=-1) for _, before, after in watched], axis=0
+                )
+                / np.linalg.norm(end[:, layer], axis=-1),
                 "distance_from_start": np.linalg.norm((end - start)[:, layer], axis=-1),
             }
             for name, values in wanted.items():
@@ -103,13 +102,12 @@ def test_gradient_norm_is_that_before_clipping_and_update_ratio_that_after():
 
 
 def test_layer_whose_parameters_are_all_zero_has_no_update_ratio():
-    def clear_last_layer(model):
-        model.params[:, LAYERS[2]] = 0
+    def clear(model):  # without weights no gradient reaches the first two layers, which stay where they are
+        model.params[:] = 0
 
-    training = trained("gd", num_epochs=2, prepare=clear_last_layer)
-    assert np.isnan(training.history["layer3/update_ratio"][0]).all()
-    assert np.isfinite(training.history["layer3/update_ratio"][1]).all()
-    assert np.isfinite(training.history["layer2/update_ratio"]).all()
+    training = trained("gd", num_epochs=2, prepare=clear)
+    assert np.isnan(training.history["layer1/update_ratio"]).all()
+    assert np.isfinite(training.history["layer3/update_ratio"]).all()
 
 
 def test_distance_goes_on_from_the_true_start_after_a_restart(tmp_path):

@@ -85,7 +85,7 @@ def test_parameters_are_one_array_and_layers_are_views_of_it():
         assert np.shares_memory(part, model.params)
     for part in (*model.weight_grads, *model.bias_grads):
         assert np.shares_memory(part, model.grads)
-    ends = [(part.start, part.stop) for part in model.layer_slices()]
+    ends = [(part.start, part.stop) for part in model.layer_slices]
     assert ends == [(0, 42), (42, 74), (74, 89)]
     np.testing.assert_array_equal(model.params[:, 42:70].reshape(3, 7, 4), model.weights[1])
 
