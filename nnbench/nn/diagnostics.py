@@ -4,8 +4,8 @@ One to four steps of each epoch are watched, spread evenly with the last among t
 any epoch. Every number is one for each replica, (replicas,); layers count from 1.
 
 Every layer: `grad_norm`, of the gradient that is trained on (with the penalty, before clipping), the mean over the
-watched steps; `update_ratio`, the mean |step| of these over |parameters| at the end of the epoch; `distance_from_start`,
-|parameters - initial parameters|.
+watched steps; `update_ratio`, the mean |step| of these over |parameters| at the end of the epoch;
+`distance_from_start`, |parameters - initial parameters|.
 Hidden layers, on validation samples: `dead_units`, the share of a rectifier's units whose slope is zero for every
 sample; `saturation`, the share of a squashing layer's outputs whose slope is below 5 % of the largest.
 In full: `gradient_snr` of each layer and of all, `train/largest_eigenvalue`, see `nnbench.nn.curvature`.
