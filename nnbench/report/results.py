@@ -4,7 +4,7 @@ import html
 import json
 import tempfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ BEGINNINGS = {
     "equivalent": f"It is equivalent, within {100 * REGION:g} points, to",
     "cannot tell": "These seeds cannot tell whether it is better than",
 }
+MOST_WITH_NUMBERS = 3  # cells that a sentence names with their numbers; the table of pairs has them all
 
 
 class NothingToReportError(Exception):
@@ -59,6 +60,7 @@ class Results:
     cells: pd.DataFrame
     confusion: dict[str, pd.DataFrame]
     environment: dict[str, object]
+    _pairs: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by data set, once compared
 
     @property
     def datasets(self) -> list[str]:
@@ -149,6 +151,28 @@ class Results:
                 sentences.append(f"Missing, as {cause} ({len(missing)} of {len(self.cells)}): {', '.join(missing)}.")
         return Paragraph(" ".join(sentences))
 
+    def pairs(self, dataset: str) -> pd.DataFrame:
+        """Return every pair of cells of one data set with its verdict, see `nnbench.analysis.comparison`."""
+        if dataset not in self._pairs:
+            self._pairs[dataset] = compare(self.replicas[self.replicas["dataset"] == dataset])
+        return self._pairs[dataset]
+
+    def comparisons(self, cell: str | None = None) -> pd.DataFrame:
+        """Return the pairs of a cell, by default of the leader of each data set; differences in points of accuracy."""
+        tables = []
+        for dataset in self.datasets:
+            pairs, chosen = self.pairs(dataset), cell or self.board(dataset)["cell"].iloc[0]
+            of_cell = pairs[(pairs["first"] == chosen) | (pairs["second"] == chosen)].assign(dataset=dataset)
+            tables.append(of_cell.sort_values("difference"))
+        pairs = pd.concat(tables, ignore_index=True)
+        for column in ("difference", "low", "high"):
+            pairs[column] = (100 * pairs[column]).round(2)
+        for column in ("probability_of_improvement", "p", "p_holm"):
+            pairs[column] = pairs[column].round(4)
+        names = {"difference": "difference (points)", "low": "95 % from", "high": "to", "p_holm": "p after Holm"}
+        pairs = pairs.rename(columns=names | {"probability_of_improvement": "share of seeds won"})
+        return pairs if len(self.datasets) > 1 else pairs.drop(columns="dataset")
+
     def _on_tuning(self) -> list[str]:
         """Return what the comparison is one of: settings, or tuned optimizers."""
         with_result = self.cells[self.cells["tuned"].notna()]
@@ -206,17 +230,23 @@ class Results:
 
     def _against(self, dataset: str, leader: str) -> list[str]:
         """Return a sentence for each verdict on the leader and another cell, with the numbers behind it."""
-        replicas = self.replicas[self.replicas["dataset"] == dataset]
-        pairs = compare(replicas)
+        pairs = self.pairs(dataset)
         others: dict[str, list[str]] = {verdict: [] for verdict in BEGINNINGS}
+        numbers: dict[str, str] = {}
         for pair in pairs[(pairs["first"] == leader) | (pairs["second"] == leader)].itertuples():
             leads = pair.first == leader
             verdict = "worse" if pair.verdict == "better" and not leads else pair.verdict
-            others[verdict].append(f"{pair.second if leads else pair.first} ({_lead(pair, 1 if leads else -1)})")
-        sentences = [f"{BEGINNINGS[verdict]} {'; '.join(cells)}." for verdict, cells in others.items() if cells]
+            other = pair.second if leads else pair.first
+            others[verdict].append(other)
+            numbers[other] = f"{other} ({_lead(pair, 1 if leads else -1)})"
+        sentences = []
+        for verdict, cells in others.items():
+            in_words = [numbers[cell] for cell in cells] if len(cells) <= MOST_WITH_NUMBERS else cells
+            if cells:
+                sentences.append(f"{BEGINNINGS[verdict]} {'; '.join(in_words)}.")
         needed = fewest_seeds(max(pairs["p"].count(), 1))
         if pairs["seeds"].max() < needed:
-            num_cells = len(replicas["cell"].unique())
+            num_cells = len(self.board(dataset))
             sentences.append(
                 f"Too few seeds to tell which is better: with {num_cells} cells it takes at least {needed} equal seeds."
             )

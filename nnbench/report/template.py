@@ -18,6 +18,13 @@ results.leaderboard()
 # %%
 results.accuracies()
 # %% [markdown]
+# ## Paired comparisons
+# The leader and each other cell on equal seeds: exact sign-flip test, corrected for all pairs of cells. Equivalent is
+# within half a point. `results.comparisons("CELL")` has those of another cell, `results.pairs("DATASET")` all.
+
+# %%
+results.comparisons()
+# %% [markdown]
 # ## Learning curves
 # The mean over seeds of each cell; the band is one standard deviation.
 
