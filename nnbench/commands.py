@@ -1,16 +1,22 @@
-"""The commands beside training: `report`, `sync`, `ui`. Their first word decides, see `nnbench.__main__`."""
+"""The commands beside training: `report`, `sync`, `ui` and so on. Their first word decides, see `nnbench.__main__`."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nnbench import __version__
+
+if TYPE_CHECKING:
+    from nnbench.sweep.verify import Comparison
 
 LOCAL_HOSTS = "localhost:*,127.0.0.1:*"  # MLflow's own default admits more than this machine
 
@@ -129,3 +135,68 @@ def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str
         click.echo(str(nothing), err=True)
         sys.exit(3)
     click.echo(f"report  {made.page}")
+
+
+@commands.command()
+@click.argument("run_id")
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+@click.option(
+    "--config-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of your own choices, if the run was trained with one.",
+)
+def verify(run_id: str, tracking_uri: str | None, config_dir: Path | None) -> None:
+    """Train the run RUN_ID again, a cell's or a replica's, and compare bit for bit.
+
+    The first digits of the id are enough. Exit status: 0 if every number is the same, 1 if not, or if what determines
+    them has changed, 2 if the run cannot be trained again.
+    """
+    from nnbench.grid import activation_choices
+    from nnbench.places import CONF
+    from nnbench.sweep.verify import CannotVerifyError, ChangedError
+    from nnbench.sweep.verify import verify as train_again
+    from nnbench.terminal import print_problems
+    from nnbench.tracking import store
+
+    uri = store.resolve(tracking_uri)
+    if not store.exists(uri):
+        print_problems([f"there is no store at {uri}; train something first, or give --tracking-uri"])
+        sys.exit(2)
+    try:
+        comparison = train_again(uri, run_id, activation_choices([CONF, *([config_dir] if config_dir else [])]))
+    except CannotVerifyError as error:
+        print_problems(error.problems)
+        sys.exit(2)
+    except ChangedError as error:
+        click.echo(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    _echo(comparison)
+    sys.exit(0 if comparison.identical else 1)
+
+
+def _echo(comparison: "Comparison") -> None:
+    """Print what came of training again."""
+    seeds = f"{comparison.num_seeds} seed{'' if comparison.num_seeds == 1 else 's'}"
+    trained = f"trained again in {comparison.seconds:.1f} s"
+    if comparison.identical:
+        click.echo(f"identical: {comparison.num_numbers} numbers of {seeds}, {trained}")
+    else:
+        different = f"{comparison.num_different} of {comparison.num_numbers} numbers of {seeds}"
+        click.echo(f"different: {different}, {trained}; the first of each table:")
+        _echo_table([("table", "seed", "epoch", "metric", "stored", "now"), *map(astuple, comparison.differences)])
+        if comparison.environment:
+            click.echo("the environment has changed, which is the likely cause:")
+            _echo_table([("", "then", "now"), *((name, *pair) for name, pair in comparison.environment.items())])
+        else:
+            click.echo("the environment has not changed (versions, processor, BLAS), so the code has, or the record")
+    for note in comparison.notes:
+        click.echo(note)
+
+
+def _echo_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())

@@ -11,6 +11,9 @@ from nnbench.tracking import process, record, store, sweeps
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+MOST_EXPERIMENTS = 10_000
+LOGGED_NETWORK = f"{record.MODEL}/artifacts/{record.NETWORK}"  # among the artifacts of a cell's run
+
 
 def cell_runs(uri: str | None, experiment: str, *, condition: str = "") -> "list[Run]":
     """Return the runs of the cells of an experiment, newest first; `condition` is added to MLflow's filter."""
@@ -60,6 +63,18 @@ def _state(run: "Run") -> tuple[str, str]:
             return "running", ""
         case _:
             return "interrupted", tags.get("nnbench.reason", "its process is gone")
+
+
+def runs_by_id(uri: str, beginning: str) -> "list[Run]":
+    """Return the runs of a store at a resolved URI whose id starts so, no more than two of them."""
+    client = store.client(uri)
+    experiments = [found.experiment_id for found in client.search_experiments(max_results=MOST_EXPERIMENTS)]
+    return list(client.search_runs(experiments, f"attributes.run_id LIKE '{beginning}%'", max_results=2))
+
+
+def fetch_network(uri: str, run_id: str, folder: Path) -> Path:
+    """Bring the network that a cell's run has logged into a folder; return its file."""
+    return Path(store.client(uri).download_artifacts(run_id, LOGGED_NETWORK, str(folder)))
 
 
 def finished_cells(uri: str | None, experiment: str) -> dict[str, str]:
