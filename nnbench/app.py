@@ -60,7 +60,7 @@ def run() -> int:
         terminal.print_problems(error.problems)
         return 2
 
-    terminal.print_size(cells, datasets)
+    terminal.print_size(*_distinct(plan, cells, datasets))
     if plan.jobs[0].config["inspect"]:
         terminal.print_datasets({id(dataset): dataset for dataset in datasets}.values())
         return 0
@@ -103,6 +103,15 @@ def _datasets(cells: "list[Cell]") -> "list[Dataset]":
     return datasets
 
 
+def _distinct(plan: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> "tuple[list[Cell], list[Dataset]]":
+    """Return the cells and their data less those that are the same setting as an earlier one."""
+    from nnbench.sweep import job
+
+    marks = job.fingerprints(plan, datasets)
+    first = [number for number, mark in enumerate(marks) if mark not in marks[:number]]
+    return [cells[number] for number in first], [datasets[number] for number in first]
+
+
 def _sweep(grid: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> int:
     """Plan, let Hydra run every job unless the plan is all that is asked for, and show what came of them.
 
@@ -117,10 +126,10 @@ def _sweep(grid: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> int:
             left = sweep.missing()
             terminal.print_plan(
                 plan.make([cells[number] for number in left], [datasets[number] for number in left]),
-                num_done=len(cells) - len(left),
+                num_done=len(set(sweep.finished)),
             )
             if grid.jobs[0].config["dry_run"]:
-                terminal.print_cells(sweep.labels, left)
+                terminal.print_cells(sweep)
                 return 0
             train_cell()
         except KeyboardInterrupt:

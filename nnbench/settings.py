@@ -150,6 +150,9 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
     try:
         if config.get("tuning"):
             search = component("tuning", config["tuning"], plugins)()
+    except ConfigError as error:
+        problems += error.problems
+    try:
         if "optimizer" in parts:
             space = _space(config["optimizer"].get("space"), parts["optimizer"], search)
     except ConfigError as error:
@@ -203,7 +206,13 @@ def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> 
     """Return the class that a group's configuration names, with its keyword arguments bound and checked."""
     options = dict(config)
     kind = _look_up(group, options.pop("_target_", None), plugins)
-    return _bind(group, kind, options, later="params" if group == "optimizer" else None)
+    try:
+        return _bind(group, kind, options, later="params" if group == "optimizer" else None)
+    except ConfigError:
+        raise
+    except Exception as error:  # a plugin is the user's own code and may raise anything
+        target, reason = config["_target_"], f"{type(error).__name__}: {error}"
+        raise ConfigError([f"{group}._target_ is {target!r}, which cannot be built: {reason}"]) from error
 
 
 def hyperparameter(new_optimizer: partial, name: str) -> float:

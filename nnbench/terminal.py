@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nnbench.protocol.cell import Cell
     from nnbench.sweep.plan import Plan
     from nnbench.sweep.status import Coverage
+    from nnbench.sweep.sweep_file import SweepFile
 
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
 
@@ -236,11 +237,12 @@ def print_failures(rows: Sequence[tuple[str, str, Path]]) -> None:
     err().print(table)
 
 
-def print_cells(labels: Sequence[str], to_train: Iterable[int]) -> None:
+def print_cells(sweep: "SweepFile") -> None:
     """Print the cells of a sweep, one in a line, and which of them need no training."""
-    left = set(to_train)
-    for number, label in enumerate(labels):
-        out().print(Text(f"{number + 1:4}  {label}{'' if number in left else '  (done already)'}"))
+    for number, (label, mark) in enumerate(zip(sweep.labels, sweep.fingerprints, strict=True)):
+        first = sweep.fingerprints.index(mark)
+        why = f"  (the same setting as cell {first + 1})" if first < number else ""
+        out().print(Text(f"{number + 1:4}  {label}{'  (done already)' if mark in sweep.finished else why}"))
 
 
 def print_stop(done: int, total: int, command: str | None) -> None:

@@ -249,10 +249,6 @@ class Training:
             metrics |= self.watch.landscape(self.model, train.inputs, train.labels, batches, self.weight_decay)
         return metrics
 
-    def after_the_end(self, name: str) -> NDArray:
-        """Return what a metric is in epochs in which no replica trains: the last value of those that stopped."""
-        return np.where(self.stopped_epoch >= 0, self.history[name][-1], np.nan)
-
     def _append(self, metrics: Mapping[str, NDArray], finite: NDArray) -> None:
         """Add an epoch to the history: values of the replicas that are left, of which those that are `finite` count."""
         num_replicas = len(self.diverged_step)

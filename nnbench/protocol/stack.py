@@ -3,7 +3,7 @@
 Seeds are paired: seed s draws the same unit initial weights and the same batch order in every cell.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,8 +29,19 @@ class Trained:
     stopped_epoch: NDArray  # -1 where patience was never lost
     diverged_step: NDArray  # -1 where all is well
     train_seconds: float  # of all stacks, one after the other
-    optimizer_seconds_per_step: float  # of one replica
-    diagnostics_seconds: float
+    optimizer_seconds: float  # the part of it that the optimizer's steps took
+    diagnostics_seconds: float  # beside it
+    num_replica_steps: int  # steps of all replicas together
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs until the last replica ended."""
+        return len(self.history["train/loss"])
+
+    @property
+    def optimizer_seconds_per_step(self) -> float:
+        """Seconds of a step of the optimizer, of one replica."""
+        return self.optimizer_seconds / max(self.num_replica_steps, 1)
 
     @property
     def diverged(self) -> NDArray:
@@ -87,43 +98,63 @@ def train(
 ) -> Trained:
     """Train one replica for each seed to the end, in stacks of at most `cell.stack_size`."""
     size = cell.stack_size or len(seeds)
-    trainings = []
-    for first in range(0, len(seeds), size):
+
+    def train_part(first: int) -> Training:
         part = slice(first, first + size)
         training = start(
             cell, dataset, seeds[part], {name: values[part] for name, values in (hyperparameters or {}).items()}
         )
         training.run(dataset.train, dataset.validation, on_epoch=on_epoch)
-        trainings.append(training)
-    return merge(seeds, trainings)
+        return training
+
+    return merge(seeds, map(train_part, range(0, len(seeds), size)))
 
 
-def merge(seeds: Sequence[int], trainings: Sequence[Training]) -> Trained:
-    """Return what stacks that were trained one after the other leave behind, as if they had been one."""
-    num_epochs = max(training.epoch for training in trainings)
-    names = dict.fromkeys(name for training in trainings for name in training.history)
-    num_replica_steps = sum(training.num_replica_steps for training in trainings)
+def merge(seeds: Sequence[int], trainings: Iterable[Training]) -> Trained:
+    """Return what stacks that were trained one after the other leave behind, as if they had been one.
+
+    Each is let go, with its buffers and its optimizer, before the next is asked for.
+    """
+    stacks = [_trained(training) for training in trainings]
+    num_epochs = max(stack.num_epochs for stack in stacks)
+    names = dict.fromkeys(name for stack in stacks for name in stack.history)
     return Trained(
         seeds=tuple(seeds),
-        model=trainings[0].model.with_params(np.concatenate([training.selected_params for training in trainings])),
+        model=stacks[0].model.with_params(np.concatenate([stack.model.params for stack in stacks])),
         history={
-            name: np.concatenate([_curves(training, name, num_epochs) for training in trainings], axis=-1)
-            for name in names
+            name: np.concatenate([_curves(stack, name, num_epochs) for stack in stacks], axis=-1) for name in names
         },
-        selected_epoch=np.concatenate([training.selected_epoch for training in trainings]),
-        stopped_epoch=np.concatenate([training.stopped_epoch for training in trainings]),
-        diverged_step=np.concatenate([training.diverged_step for training in trainings]),
-        train_seconds=sum(training.train_seconds for training in trainings),
-        optimizer_seconds_per_step=sum(training.optimizer_seconds for training in trainings)
-        / max(num_replica_steps, 1),
-        diagnostics_seconds=sum(training.watch.seconds for training in trainings if training.watch is not None),
+        selected_epoch=np.concatenate([stack.selected_epoch for stack in stacks]),
+        stopped_epoch=np.concatenate([stack.stopped_epoch for stack in stacks]),
+        diverged_step=np.concatenate([stack.diverged_step for stack in stacks]),
+        train_seconds=sum(stack.train_seconds for stack in stacks),
+        optimizer_seconds=sum(stack.optimizer_seconds for stack in stacks),
+        diagnostics_seconds=sum(stack.diagnostics_seconds for stack in stacks),
+        num_replica_steps=sum(stack.num_replica_steps for stack in stacks),
     )
 
 
-def _curves(training: Training, name: str, num_epochs: int) -> NDArray:
+def _trained(training: Training) -> Trained:
+    """Return what one stack leaves behind; which seeds it has, `merge` says."""
+    return Trained(
+        seeds=(),
+        model=training.selected_model(),
+        history=training.history,
+        selected_epoch=training.selected_epoch,
+        stopped_epoch=training.stopped_epoch,
+        diverged_step=training.diverged_step,
+        train_seconds=training.train_seconds,
+        optimizer_seconds=training.optimizer_seconds,
+        diagnostics_seconds=0.0 if training.watch is None else training.watch.seconds,
+        num_replica_steps=training.num_replica_steps,
+    )
+
+
+def _curves(stack: Trained, name: str, num_epochs: int) -> NDArray:
     """Return a metric's history as it would be had another replica of the stack gone on, (num_epochs, replicas)."""
-    missing = (num_epochs - training.epoch, len(training.diverged_step))
-    if name not in training.history:  # every replica diverged before it could be measured
+    missing = (num_epochs - stack.num_epochs, len(stack.diverged_step))
+    if name not in stack.history:  # every replica diverged before it could be measured
         return np.full((num_epochs, missing[1]), np.nan)
-    curves = training.history[name]
-    return np.concatenate([curves, np.broadcast_to(training.after_the_end(name), missing)])
+    curves = stack.history[name]
+    level = np.where(stack.stopped_epoch >= 0, curves[-1], np.nan)
+    return np.concatenate([curves, np.broadcast_to(level, missing)])

@@ -34,6 +34,14 @@ PAUSES = (0.3, 1.0, 3.0)  # seconds between attempts to publish to a local datab
 FLUSH_EVERY = 10.0  # seconds between the flushes of a training cell's curves to MLflow
 
 
+def fingerprints(plan: Grid, datasets: "Sequence[Dataset]") -> list[str]:
+    """Return the fingerprint of each job; jobs with the same one are one cell."""
+    return [
+        fingerprint(job.config, dataset.digest, plan.activation_choices)
+        for job, dataset in zip(plan.jobs, datasets, strict=True)
+    ]
+
+
 def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     """Find what there is to train; unless that alone is asked for, create folder and store, and announce the sweep.
 
@@ -46,10 +54,7 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         command=plan.command,
         labels=[job.label for job in plan.jobs],
         choices=[dict(job.choices) for job in plan.jobs],
-        fingerprints=[
-            fingerprint(job.config, dataset.digest, plan.activation_choices)
-            for job, dataset in zip(plan.jobs, datasets, strict=True)
-        ],
+        fingerprints=fingerprints(plan, datasets),
     )
     asked_only = first.config["dry_run"]
     if first.tracked:

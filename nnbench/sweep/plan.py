@@ -41,6 +41,7 @@ class _Stack:
     cell: Cell
     dataset: Dataset
     num_replicas: int
+    num_together: int  # replicas of all stacks whose results are put together
     count: int = 1
 
     @property
@@ -108,9 +109,9 @@ def _stacks(cell: Cell, dataset: Dataset) -> Iterable[_Stack]:
     for num_replicas, count in counts.items():
         size = min(cell.stack_size or num_replicas, num_replicas)
         whole, rest = divmod(num_replicas, size)
-        yield _Stack(cell, dataset, size, count * whole)
+        yield _Stack(cell, dataset, size, num_replicas, count * whole)
         if rest:
-            yield _Stack(cell, dataset, rest, count)
+            yield _Stack(cell, dataset, rest, num_replicas, count)
 
 
 def _train_seconds(stacks: Iterable[_Stack]) -> float:
@@ -170,11 +171,17 @@ def _num_bytes(stack: _Stack) -> int:
     block = min(EVALUATION_BLOCK, num_train)
 
     optimizer = cell.new_optimizer(np.zeros((1, 1)))
+    num_params, units = sum(stack.params_by_layer), 3 * sum(sizes[1:-1]) + sizes[-1]
     # Parameters, gradients, the selected ones and their copy in the result, the optimizer's scratch and state.
     copies = 5 + len(optimizer.state_names) + (0 if cell.diagnostics == "none" else 2) + (cell.weight_decay > 0)
-    parameters = copies * replicas * sum(stack.params_by_layer) * item + 8 * max(stack.params_by_layer)  # 8: the draws
-    buffers = replicas * (batch + 2 * block) * (3 * sum(sizes[1:-1]) + sizes[-1]) * item
+    parameters = copies * replicas * num_params * item + 8 * max(stack.params_by_layer)  # 8: the draws
+    buffers = replicas * (batch + 2 * block) * units * item
     shuffled = 0 if cell.batch_size == "full" else replicas * (2 * 8 * num_train + batch * sizes[0] * item)
-    logits = replicas * num_train * sizes[-1] * (3 * item + 8)  # of the training split, with what the loss makes of it
+    outputs = sizes[-1] * (3 * item + 8)  # of a sample, with what the loss makes of it
+    stacked = parameters + buffers + shuffled + replicas * num_train * outputs
+    # Small stacks end in one model, which is tested: their selected parameters, its own, and its gradients.
+    together = 3 * stack.num_together * num_params * item
+    num_test = len(dataset.test)
+    tested = len(cell.seeds) * ((4 * num_params + min(EVALUATION_BLOCK, num_test) * units) * item + num_test * outputs)
     data = sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
-    return parameters + buffers + shuffled + logits + data
+    return max(stacked, together, tested) + data

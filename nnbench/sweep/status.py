@@ -51,10 +51,10 @@ def coverage(uri: str, study: str, sweep: str | None = None) -> Coverage | None:
     attempts_by_fingerprint: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         attempts_by_fingerprint.setdefault(attempt.fingerprint, []).append(attempt)
-    waiting = _waiting()
+    waiting = _waiting(study)
     rows = []
     for label, choices, fingerprint in zip(plan["labels"], plan["choices"], plan["fingerprints"], strict=True):
-        state, reason = _state(attempts_by_fingerprint.get(fingerprint, []), waiting.get(fingerprint))
+        state, reason = _state(attempts_by_fingerprint.get(fingerprint, []), waiting.get(fingerprint, []))
         chosen = {group: choices[group] for group in ("optimizer", "activation")}
         rows.append({"cell": label, **chosen, "state": state, "reason": reason, "fingerprint": fingerprint})
     cells = pd.DataFrame(rows).drop_duplicates("fingerprint", ignore_index=True).drop(columns="fingerprint")
@@ -75,26 +75,32 @@ def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:
     }
 
 
-def _state(attempts: Sequence[Attempt], waiting: record.Record | None) -> tuple[str, str]:
-    """Return state and reason of a cell from its attempts, newest first, and its record that MLflow lacks, if any."""
+def _state(attempts: Sequence[Attempt], waiting: Sequence[record.Record]) -> tuple[str, str]:
+    """Return state and reason of a cell from its attempts and its records that MLflow lacks, both newest first."""
     for attempt in attempts:
         if attempt.state in WITH_RESULT:
             return attempt.state, attempt.reason
-    if waiting is not None and waiting.status in ("finished", "diverged"):
-        state = "diverged" if waiting.status == "diverged" else "done"
-        return state, "not in MLflow yet; python -m nnbench sync publishes it"
-    return (attempts[0].state, attempts[0].reason) if attempts else ("missing", "not trained yet")
+    way_out = "not in MLflow yet; python -m nnbench sync publishes it"
+    for cell in waiting:
+        if cell.status in ("finished", "diverged"):
+            return "diverged" if cell.status == "diverged" else "done", way_out
+    if attempts:
+        return attempts[0].state, attempts[0].reason
+    if waiting:
+        return waiting[0].status, f"{waiting[0].cell['error']}; {way_out}"
+    return "missing", "not trained yet"
 
 
-def _waiting() -> dict[str, record.Record]:
-    """Return the records below the current folder that MLflow lacks, by fingerprint."""
-    waiting = {}
+def _waiting(study: str) -> dict[str, list[record.Record]]:
+    """Return the records of a study below the current folder that MLflow lacks, newest first, by fingerprint."""
+    waiting: dict[str, list[record.Record]] = {}
     for folder in record.unpublished(Path.cwd()):
         try:
             cell = record.read(folder)
         except ValueError:  # damaged: as good as missing
             continue
-        waiting[cell.identity.fingerprint] = cell
+        if cell.experiment == study:
+            waiting.setdefault(cell.identity.fingerprint, []).insert(0, cell)
     return waiting
 
 

@@ -4,6 +4,8 @@ import os
 import socket
 from pathlib import Path
 
+ENDED = "ZX"  # states of a process that has ended, though its parent has not asked how
+
 
 def mark() -> str:
     """Return what names this process among all of all machines and times: host, number, time of its start."""
@@ -22,12 +24,13 @@ def _start_time(process: int) -> str:
     """Return when a process started, in ticks since the machine did; "-" where there is none, or no way to know."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        return status.rpartition(")")[2].split()[19]  # the 22nd field; the second, a name, may hold anything
+        fields = status.rpartition(")")[2].split()  # from the third on; the second, a name, may hold anything
+        return "-" if fields[0] in ENDED else fields[19]
     except OSError:
         pass
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return "-"
     except OSError:
         pass

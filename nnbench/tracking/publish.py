@@ -358,10 +358,9 @@ def publish_all(folders: Iterable[Path], uri: str | None = None) -> list[tuple[P
     for folder in folders:
         try:
             cell = record.read(folder)
-            tracking = cell.config["tracking"]
-            if cell.choices["tracking"] == "none":
+            if cell.experiment is None:
                 continue
-            place = uri or tracking["uri"], tracking["experiment"] or cell.identity.study
+            place = uri or cell.config["tracking"]["uri"], cell.experiment
             store.prepare(*place)
             publish(folder, *place)
             outcomes.append((folder, None))

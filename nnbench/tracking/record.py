@@ -20,6 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
+from nnbench.protocol.fingerprint import PROTOCOL_VERSION
 from nnbench.protocol.result import CellResult, Scores
 from nnbench.tracking.environment import environment
 
@@ -33,6 +34,7 @@ MANIFEST = "manifest.json"
 CELL = "cell.json"
 ERROR_LOG = "error.log"
 MODEL = "model"  # the folder of the best replica's network; MLflow keeps it as a model, not among the run's files
+NETWORK = f"{MODEL}/network.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,13 @@ class Record:
     def status(self) -> str:
         """finished, diverged, failed or interrupted."""
         return self.cell["status"]
+
+    @property
+    def experiment(self) -> str | None:
+        """The name of its experiment in MLflow; None if MLflow is not to know of it."""
+        if self.choices["tracking"] == "none":
+            return None
+        return self.config["tracking"]["experiment"] or self.identity.study
 
     @property
     def chance(self) -> float:
@@ -278,7 +287,7 @@ def _write_common(
     started: float,
 ) -> None:
     times = {"started": started, "ended": time.time()}
-    _write_json(folder / CELL, {"identity": asdict(identity), **times, **cell})
+    _write_json(folder / CELL, {"identity": asdict(identity), "protocol_version": PROTOCOL_VERSION, **times, **cell})
     resolved = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(resolved, encoding="utf-8")
     _write_json(folder / "environment.json", environment())
@@ -360,7 +369,7 @@ def _write_model(folder: Path, dataset: Dataset, result: CellResult) -> None:
         return
     model = result.model.with_params(result.model.params[[result.final.best_replica]])
     (folder / MODEL).mkdir()
-    model.save(folder / MODEL / "network.npz")
+    model.save(folder / NETWORK)
     dataset.scaler.save(folder / MODEL / "scaler.npz")
     names = {"classes": list(dataset.class_names), "features": list(dataset.feature_names)}
     _write_json(folder / MODEL / "names.json", names)

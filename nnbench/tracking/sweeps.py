@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nnbench.tracking import store
+from nnbench.tracking import process, store
 
 PLAN = "sweep.json"
 
@@ -19,7 +19,12 @@ def announce(uri: str | None, experiment: str, plan: Mapping[str, Any]) -> None:
     """Write down what a sweep is to train; `plan` is JSON with the sweep's id as `sweep`."""
     uri = store.resolve(uri)
     client = store.client(uri)
-    tags = {"nnbench.kind": "sweep", "nnbench.sweep": plan["sweep"], "mlflow.source.name": plan["command"]}
+    tags = {
+        "nnbench.kind": "sweep",
+        "nnbench.sweep": plan["sweep"],
+        "nnbench.process": process.mark(),
+        "mlflow.source.name": plan["command"],
+    }
     run = client.create_run(store.experiment_id(uri, experiment), tags=tags, run_name=f"sweep {plan['sweep']}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, PLAN)
@@ -31,18 +36,21 @@ def announce(uri: str | None, experiment: str, plan: Mapping[str, Any]) -> None:
 def find(uri: str | None, experiment: str, sweep: str | None = None) -> dict[str, Any] | None:
     """Return what a sweep was to train, by default the newest of the experiment; None if there is no such sweep."""
     uri = store.resolve(uri)
-    found = store.client(uri).get_experiment_by_name(experiment)
+    client = store.client(uri)
+    found = client.get_experiment_by_name(experiment)
     if found is None:
         return None
     condition = "tags.`nnbench.kind` = 'sweep'"
     runs = store.runs(uri, found.experiment_id, condition)
     runs = [run for run in runs if sweep is None or run.data.tags["nnbench.sweep"] == sweep]
     for run in runs:
+        if not any(entry.path == PLAN for entry in client.list_artifacts(run.info.run_id)):
+            continue  # killed before its list was there
         with tempfile.TemporaryDirectory() as folder:
             try:
-                path = Path(store.client(uri).download_artifacts(run.info.run_id, PLAN, folder))
+                path = Path(client.download_artifacts(run.info.run_id, PLAN, folder))
                 plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):  # killed before its list was there
+            except (OSError, ValueError):  # damaged
                 continue
         return plan
     return None

@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -20,12 +21,28 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from tracking_cases import STARTED, artifacts, cell_run, contents, rows, train, write_failure
+from tracking_cases import (
+    STARTED,
+    Trained,
+    artifacts,
+    cell_run,
+    contents,
+    job_of,
+    rows,
+    train,
+    write_failure,
+    write_interruption,
+)
 
 from nnbench.commands import commands
+from nnbench.data.loading import load
+from nnbench.nn import GD
 from nnbench.protocol.naming import flat_settings
+from nnbench.protocol.result import run as run_cell
+from nnbench.protocol.search import LearningRateGrid
+from nnbench.settings import parse
 from nnbench.tracking import publish as publishing
-from nnbench.tracking import record, store
+from nnbench.tracking import read, record, store
 from nnbench.tracking.publish import Publisher, publish, publish_all
 
 STUDY = "a study"
@@ -285,6 +302,105 @@ def test_failed_cell_is_a_failed_run_with_its_error(new_store, tmp_path):
     assert ("cell", "nnbench.status", "failed") in found["tags"]
     assert ("cell", "optimizer.learning_rate", "0.5") in found["params"]
     assert record.ERROR_LOG in found["artifacts"]["cell"]
+
+
+def test_interrupted_cell_is_a_killed_run_with_the_reason(iris, new_store, tmp_path):
+    made = new_store()
+    folder = write_interruption(tmp_path, iris, reason="stopped by Ctrl-C at epoch 1 of 3")
+    run_id = publish(folder, made.uri, STUDY)
+    found = contents(made.database, STUDY)
+    assert [(status, place) for status, *_, place in found["runs"]] == [("KILLED", "cell")]
+    assert ("cell", "nnbench.status", "interrupted") in found["tags"]
+    assert ("cell", "nnbench.reason", "stopped by Ctrl-C at epoch 1 of 3") in found["tags"]
+    assert ("cell", "optimizer", "adam") in found["params"]
+    assert record.ERROR_LOG not in found["artifacts"]["cell"]
+    assert publish(folder, made.uri, STUDY) == run_id
+    assert contents(made.database, STUDY) == found
+    assert read.finished_cells(made.uri, STUDY) == {}
+    assert read.fetch_newest(made.uri, STUDY, tmp_path / "fetched") == ({}, {})
+
+
+class Seldom(GD):
+    """Gradient descent that overflows where the first weight of a replica is large: for some seeds only."""
+
+    def __init__(self, params, *, learning_rate=0.1):
+        super().__init__(params, learning_rate=learning_rate)
+        self.learning_rate = np.where(params[:, :1] > 0.5, 1e30, self.learning_rate)
+
+
+@pytest.fixture(scope="module")
+def risky(iris, empty_database, tmp_path_factory):
+    """A database with two tuned cells of three seeds, one of which loses a seed, and what was trained."""
+    folder = tmp_path_factory.mktemp("risky")
+    database = folder / "mlflow.db"
+    database.write_bytes(empty_database.read_bytes())
+    settings = ("dataset=iris", "hidden=[4]", "num_epochs=8", "seeds=3", "target_accuracy=1", "patience=2")
+    job, activations = job_of(*settings, "tuning=learning_rate", "diagnostics=full")
+    results = {}
+    for number, optimizer in enumerate((GD, Seldom)):
+        cell = parse(job.config, job.choices, activations)
+        # Seeds diverge at the highest of these learning rates, which is the configured one, too.
+        space = {"learning_rate": replace(cell.space["learning_rate"], low=0.05, high=1e30)}
+        search = LearningRateGrid(num_trials=3, seeds=2, max_extensions=0)
+        new_optimizer = partial(optimizer, learning_rate=1e30)
+        cell = replace(cell, new_optimizer=new_optimizer, tuning=search, space=space, untuned={"learning_rate": 1e30})
+        dataset = load(cell.source, cell.dtype)
+        result = run_cell(cell, dataset)
+        named = replace(job, label=optimizer.__name__)
+        trained = Trained(named, cell, dataset, None, result)
+        publish(trained.write(folder / str(number), number=number), f"sqlite:///{database}", STUDY)
+        results[optimizer.__name__] = result
+    return database, results
+
+
+def latest(database, name):
+    """Return the latest value of each metric of a cell."""
+    query = (
+        "SELECT m.key, m.value FROM latest_metrics m JOIN runs r USING (run_uuid) JOIN tags t USING (run_uuid) "
+        "WHERE r.name = ? AND t.key = 'nnbench.kind' AND t.value = 'cell'"
+    )
+    return dict(rows(database, query, name))
+
+
+def test_cell_of_which_a_seed_diverged_has_a_mean_accuracy_and_no_mean_loss(risky):
+    database, results = risky
+    final = results["Seldom"].final
+    diverged = final.trained.diverged
+    assert diverged.sum() == 1
+    metrics = latest(database, "Seldom")
+    assert (metrics["seeds"], metrics["seeds_diverged"]) == (3, 1)
+    survivors = final.summary["test/accuracy"][~diverged]
+    assert metrics["test/accuracy"] == pytest.approx((survivors.sum() + 1 / 3) / 3)  # a third of iris is one class
+    losses = {name for name in latest(database, "GD") if name.endswith("loss")}
+    assert losses >= {"test/loss", "val/loss", "val/selected_loss"}
+    assert not losses & metrics.keys()
+
+
+@pytest.mark.parametrize("name", ["test/loss", "val/loss", "val/selected_loss", "train/loss"])
+def test_search_for_the_lowest_loss_does_not_find_a_cell_by_the_seeds_it_has_left(risky, name):
+    database, _ = risky
+    client, experiment = store.client(f"sqlite:///{database}"), store.experiment_id(f"sqlite:///{database}", STUDY)
+    cells = "tags.`nnbench.kind` = 'cell'"
+    best = client.search_runs([experiment], cells, order_by=[f"metrics.`{name}` ASC"])
+    assert [run.info.run_name for run in best] == ["GD", "Seldom"]
+    with_loss = client.search_runs([experiment], f"{cells} AND metrics.`{name}` < 1e9")
+    assert [run.info.run_name for run in with_loss] == ["GD"]
+
+
+def test_tuning_patience_targets_and_full_diagnostics_leave_no_metric_that_is_no_number(risky):
+    database, results = risky
+    tuning = results["GD"].tuning
+    assert "diverged" in tuning.table["status"]
+    assert results["GD"].untuned.trained.diverged.all()
+    metrics = rows(database, "SELECT key, value, is_nan FROM metrics")
+    metrics += rows(database, "SELECT key, value, is_nan FROM latest_metrics")
+    names = {name for name, *_ in metrics}
+    assert names >= {"train/largest_eigenvalue", "train/gradient_snr", "tuning/num_trials", "untuned/accuracy"}
+    assert "val/target_hit_rate" in names
+    for name, value, is_nan in metrics:
+        assert not is_nan, name
+        assert math.isfinite(value), name
+        assert abs(value) < 1e300, name  # which is how MLflow stores infinity
 
 
 def test_user_without_a_name_can_publish(published, new_store, monkeypatch):

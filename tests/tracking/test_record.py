@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-from tracking_cases import STARTED, write_failure
+from tracking_cases import STARTED, write_failure, write_interruption
 
 from nnbench.data import Scaler
 from nnbench.nn import MLP
@@ -219,6 +219,31 @@ def test_failed_cell_has_settings_error_and_traceback(tmp_path):
     assert read.replicas().empty
     assert read.history().empty
     assert read.confusion().empty
+
+
+def test_interrupted_cell_has_settings_and_how_far_it_was(iris, tmp_path):
+    read = record.read(write_interruption(tmp_path, iris, reason="stopped by SIGTERM at epoch 2 of 3"))
+    assert (read.status, read.cell["error"]) == ("interrupted", "stopped by SIGTERM at epoch 2 of 3")
+    assert read.identity == iris.identity()
+    assert read.config == iris.job.config
+    assert not (read.folder / record.ERROR_LOG).exists()
+    assert read.replicas().empty
+    assert read.history().empty
+    assert read.confusion().empty
+
+
+def test_experiment_is_that_of_the_configuration_or_the_study_and_none_where_nothing_is_tracked(iris, tmp_path):
+    def experiment(tracking, settings):
+        job = replace(
+            iris.job,
+            choices={**iris.job.choices, "tracking": tracking},
+            config={**iris.job.config, "tracking": settings},
+        )
+        return record.read(replace(iris, job=job).write(tmp_path / "job", study="a study")).experiment
+
+    assert experiment("mlflow", {"uri": None, "experiment": "a name"}) == "a name"
+    assert experiment("mlflow", {"uri": None, "experiment": None}) == "a study"
+    assert experiment("none", {}) is None
 
 
 def test_class_names_stay_what_they_are_in_every_file(iris, tmp_path):

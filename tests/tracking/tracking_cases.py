@@ -107,6 +107,14 @@ def write_failure(job_folder: Path, *, number: int = 0, error: str = "no luck") 
     )
 
 
+def write_interruption(job_folder: Path, trained: Trained, *, reason: str = "stopped") -> Path:
+    """Write the record of a cell that was stopped, of the same setting as a trained one."""
+    job = trained.job
+    return record.write_interruption(
+        job_folder, trained.identity(), job.config, job.choices, reason=reason, started=STARTED
+    )
+
+
 def rows(database: Path, query: str, *values: Any) -> list[tuple]:
     """Ask the database file itself."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:

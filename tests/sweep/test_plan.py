@@ -1,0 +1,236 @@
+"""The plan of a sweep: counted as it is then trained, within memory, and before anything is there."""
+
+import math
+import os
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+from sweep_cases import OWN, STEPS, TINY, WARNINGS_OF_MLFLOW, Place, cells_and_data
+
+from nnbench.protocol.result import run
+from nnbench.settings import ConfigError
+from nnbench.sweep import plan
+
+pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
+
+IRIS = TINY[:2]
+GRID = ("tuning=learning_rate", "tuning.num_trials=5", "tuning.seeds=2", "tuning.max_extensions=0")
+# (cells, trainings, steps of the stacks), worked by hand; an epoch has 4 steps unless it says otherwise.
+COUNTED = {
+    "one cell": (["seeds=5", "num_epochs=3"], (1, 5, 3 * 4)),
+    "a sweep": (["-m", "optimizer=adam,gd", "num_epochs=3,5", "seeds=2"], (4, 4 * 2, 2 * (3 + 5) * 4)),
+    "full batch": (["batch_size=full", "seeds=2", "num_epochs=3"], (1, 2, 3)),
+    "a smaller last batch": (["batch_size=100", "seeds=2", "num_epochs=3"], (1, 2, 3 * 2)),
+    "small stacks": (["seeds=5", "stack_size=2", "num_epochs=3"], (1, 5, 3 * 3 * 4)),
+    "grid": ([*GRID, "seeds=3", "num_epochs=3"], (1, 5 * 2 + 3 + 3, (1 + 1 + 1) * 3 * 4)),
+    "grid in small stacks": (
+        [*GRID, "seeds=3", "stack_size=4", "num_epochs=3"],
+        (1, 5 * 2 + 3 + 3, (3 + 1 + 1) * 3 * 4),
+    ),
+    "random, as many trials as seeds": (
+        ["tuning=random", "tuning.num_trials=4", "tuning.seeds=3", "seeds=12", "num_epochs=2"],
+        (1, 4 * 3 + 12 + 12, (1 + 1 + 1) * 2 * 4),
+    ),
+}
+DIGITS = ("dataset=digits", "num_epochs=1")
+SHAPES = {
+    "narrow": (*IRIS, "num_epochs=2", "seeds=10"),
+    "linear": (*DIGITS, "hidden=[]"),
+    "default": DIGITS,
+    "wide": (*DIGITS, "hidden=[256,256]", "seeds=4", "optimizer=gd", "diagnostics=none"),
+    "weight decay": (*DIGITS, "hidden=[256]", "seeds=4", "weight_decay=0.01"),
+    "float64": (*DIGITS, "hidden=[256]", "seeds=4", "dtype=float64"),
+    "full batch": (*DIGITS, "hidden=[64]", "seeds=5", "batch_size=full"),
+    "full diagnostics": (*DIGITS, "hidden=[64]", "seeds=5", "diagnostics=full"),
+    "grid": (*DIGITS, "hidden=[64]", "seeds=3", "tuning=learning_rate", "tuning.max_extensions=0"),
+    "random": (*DIGITS, "hidden=[64]", "seeds=3", "tuning=random", "tuning.num_trials=5"),
+    "grid in small stacks": (*DIGITS, "hidden=[64]", "seeds=3", "stack_size=2", "tuning=learning_rate"),
+    "small stacks": (*DIGITS, "hidden=[256]", "seeds=12", "stack_size=4"),
+    "one by one": (*DIGITS, "hidden=[512]", "seeds=12", "stack_size=1"),
+    "one by one, full batch": (*DIGITS, "hidden=[64]", "seeds=12", "stack_size=1", "batch_size=full"),
+}
+HUGE = ("hidden=[10000000]", "seeds=2")
+
+
+def plan_of(*arguments):
+    return plan.make(*cells_and_data(*arguments))
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_cells_trainings_and_steps_are_counted(case):
+    arguments, wanted = COUNTED[case]
+    made = plan_of(*arguments, *IRIS)
+    assert (made.num_cells, made.num_trainings, made.num_steps) == wanted
+
+
+@pytest.mark.parametrize("case", ["small stacks", "grid", "grid in small stacks"])
+def test_what_is_planned_is_what_is_trained(case):
+    arguments, (_, num_trainings, num_steps) = COUNTED[case]
+    (cell,), (dataset,) = cells_and_data(*arguments, *IRIS)
+    ended = []
+    run(cell, dataset, on_epoch=lambda stage, training: ended.append(training) if training.finished else None)
+    assert sum(training.model.num_replicas for training in ended) == num_trainings
+    assert sum(training.num_steps for training in ended) == num_steps
+
+
+@pytest.fixture(scope="module")
+def _warm():
+    """Import what a first training imports, so that it is not counted as a cell's memory."""
+    (cell,), (dataset,) = cells_and_data(*IRIS, "seeds=2", "num_epochs=1", "diagnostics=full")
+    run(cell, dataset)
+
+
+@pytest.mark.usefixtures("_warm")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_is_estimated_within_a_factor_of_two(shape):
+    (cell,), (dataset,) = cells_and_data(*SHAPES[shape])
+    estimate = max(map(plan._num_bytes, plan._stacks(cell, dataset)))
+    tracemalloc.start()
+    run(cell, dataset)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    peak += sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
+    assert peak / 2 < estimate < 2 * peak
+
+
+@pytest.mark.parametrize("settings", [(), ("stack_size=2",), GRID], ids=["plain", "small stacks", "grid"])
+def test_seconds_grow_with_the_epochs_and_the_stacks(monkeypatch, settings):
+    monkeypatch.setattr(plan, "_epoch_seconds", lambda stack: float(stack.num_replicas))
+    per_epoch = plan_of(*IRIS, *settings, "seeds=5", "num_epochs=1").train_seconds
+    assert per_epoch == {(): 5, ("stack_size=2",): 2 + 2 + 1, GRID: 5 * 2 + 5 + 5}[settings]
+    assert plan_of(*IRIS, *settings, "seeds=5", "num_epochs=700").train_seconds == 700 * per_epoch
+
+
+def test_seconds_of_kinds_there_is_no_time_to_try_are_scaled_by_their_work(monkeypatch):
+    tried = []
+    monkeypatch.setattr(plan, "_epoch_seconds", lambda stack: tried.append(stack) or 1.0)
+    monkeypatch.setattr(plan, "PROBE_SECONDS", 1e-9)
+    seconds = plan_of("-m", "dataset=iris", "hidden=[]", "seeds=2,6", "num_epochs=1").train_seconds
+    assert len(tried) == 1
+    assert seconds == pytest.approx(1 + 3)  # the same network, three times as many replicas
+
+
+def test_seconds_are_measured():
+    seconds = plan_of("-m", *IRIS, *GRID, "seeds=2", "num_epochs=3", "optimizer=adam,gd").train_seconds
+    assert 0 < seconds < math.inf
+
+
+def test_planning_changes_no_result():
+    (cell,), (dataset,) = cells_and_data(*IRIS, "seeds=2", "num_epochs=2")
+    before = run(cell, dataset)
+    plan.make([cell], [dataset])
+    after = run(cell, dataset)
+    assert after.model.params.tobytes() == before.model.params.tobytes()
+
+
+def test_nothing_left_is_a_plan_of_nothing():
+    assert plan.make([], []) == plan.Plan(0, 0, 0, 0, 0)
+
+
+def test_network_that_is_too_large_is_refused_before_anything_is_allocated():
+    tracemalloc.start()
+    with pytest.raises(ConfigError) as refused:
+        cells_and_data(*HUGE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    (line,) = refused.value.problems
+    assert line.startswith("hidden=[10000000] on digits with 2 seeds needs about ")
+    assert "stack_size=N" in line
+    assert peak < 50e6
+
+
+def test_network_that_is_too_large_for_all_seeds_at_once_may_fit_in_small_stacks():
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    (cell,), (dataset,) = cells_and_data("hidden=[1024,1024]", "seeds=2", "optimizer=gd")
+    needed = max(map(plan._num_bytes, plan._stacks(cell, dataset)))
+    many = replace(cell, seeds=tuple(range(2 * available // needed * 3 // 2)))
+    assert len(plan.too_large([many], [dataset])) == 1
+    assert plan.too_large([replace(many, stack_size=8)], [dataset]) == []
+
+
+def test_command_that_is_too_large_ends_in_one_line_with_nothing_on_the_disk(tmp_path):
+    ended = Place(tmp_path).give("-m", "optimizer=adam,gd", *HUGE)
+    assert ended.status == 2
+    adam, gd = ended.err.splitlines()[:2]
+    assert adam.startswith("error: hidden=[10000000] on digits with 2 seeds needs about ")
+    assert " GB of memory, and this machine has " in adam
+    assert gd.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is planned of a sweep that was there before.
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which two of three cells are trained, one of them to no good end."""
+    place = Place.with_rules(tmp_path_factory.mktemp("planned"))
+    ended = place.give("-m", *OWN, *TINY, "seeds=2", "num_epochs=3", "optimizer=broken,adam")
+    return place, ended
+
+
+def test_optimizer_that_raises_keeps_no_other_cell_from_training(place):
+    _, ended = place
+    assert ended.status == 1
+    assert f"plan: 4 trainings, {2 * 3 * STEPS} steps of the stacks, about " in ended.err
+    assert "cell 1/2  broken relu  failed: RuntimeError: the [/] rule is [red]wrong" in ended.err
+    assert "cell 2/2  adam relu  test accuracy " in ended.err
+
+
+def test_dry_run_says_what_is_done_already_and_changes_nothing(place):
+    place, _ = place
+    before, database = place.files(), (place.folder / "mlflow.db").read_bytes()
+    ended = place.give("-m", *OWN, *TINY, "seeds=2", "num_epochs=3", "optimizer=broken,adam,gd", "dry_run=true")
+    assert ended.status == 0
+    assert ended.lines == ["   1  broken relu", "   2  adam relu  (done already)", "   3  gd relu"]
+    assert "1 cell done already, 2 to train" in ended.err
+    assert f"plan: 4 trainings, {2 * 3 * STEPS} steps of the stacks" in ended.err
+    assert place.files() == before
+    assert (place.folder / "mlflow.db").read_bytes() == database
+
+
+def test_dry_run_without_resume_counts_everything(place):
+    place, _ = place
+    ended = place.give("-m", *TINY, "seeds=2", "num_epochs=3", "optimizer=adam,gd", "dry_run=true", "resume=false")
+    assert ended.lines == ["   1  adam relu", "   2  gd relu"]
+    assert "done already" not in ended.err
+
+
+def test_resumed_sweep_is_planned_less_what_is_done(place):
+    place, _ = place
+    ended = place.give("-m", *TINY, "seeds=2", "num_epochs=3,5", "optimizer=adam", "progress=false")
+    assert ended.status == 0
+    assert "2 cells, 4 trainings" in ended.err
+    assert "1 cell done already, 1 to train" in ended.err
+    assert f"plan: 2 trainings, {5 * STEPS} steps of the stacks" in ended.err
+    again = place.give("-m", *TINY, "seeds=2", "num_epochs=3,5", "optimizer=adam", "progress=false")
+    assert "2 cells done already, 0 to train" in again.err
+    assert "plan:" not in again.err
+
+
+def test_dry_run_in_an_empty_folder_leaves_it_empty(tmp_path):
+    ended = Place(tmp_path).give("-m", *TINY, "seeds=2", "num_epochs=3", "optimizer=adam,gd", "dry_run=true")
+    assert ended.status == 0
+    assert f"plan: 4 trainings, {2 * 3 * STEPS} steps of the stacks" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_settings_are_one_cell_and_counted_once(tmp_path):
+    place = Place(tmp_path)
+    arguments = ("-m", *TINY, "num_epochs=3", "seeds=2,[0,1]", "optimizer.learning_rate=0.1,0.10", "progress=false")
+    dry = place.give(*arguments, "dry_run=true")
+    same = "  (the same setting as cell 1)"
+    assert [line.endswith(same) for line in dry.lines] == [False, True, True, True]
+    ended = place.give(*arguments)
+    for err in (dry.err, ended.err):
+        assert err.startswith("1 cell, 2 trainings\n")
+        assert f"plan: 2 trainings, {3 * STEPS} steps of the stacks" in err
+        assert "done already" not in err
+    assert place.ask("SELECT count(*) FROM tags WHERE key = 'nnbench.kind' AND value = 'cell'") == [(1,)]
+    status = place.give("status")
+    assert status.status == 0
+    assert ": 1 cell, 1 done" in status.out
+    again = place.give(*arguments, "dry_run=true")
+    assert "1 cell done already, 0 to train" in again.err
+    assert [line.endswith("  (done already)") for line in again.lines] == [True] * 4
