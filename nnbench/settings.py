@@ -183,7 +183,7 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
         hidden=tuple(config["hidden"]),
         bias=config["model"]["bias"],
         seeds=tuple(seed_list(config["seeds"])),
-        learning_rate=float(parts["optimizer"](np.zeros((1, 1))).learning_rate[0, 0]),
+        learning_rate=_learning_rate(parts["optimizer"]),
         tuning=search,
         space=space,
         untuned={name: hyperparameter(parts["optimizer"], name) for name in space},
@@ -219,6 +219,19 @@ def hyperparameter(new_optimizer: partial, name: str) -> float:
     """Return the value that an optimizer's hyperparameter has in the configuration, or by default."""
     default = inspect.signature(new_optimizer.func).parameters[name].default
     return float(new_optimizer.keywords.get(name, default))
+
+
+def _learning_rate(new_optimizer: partial) -> float:
+    """Return the configured learning rate of an optimizer."""
+    try:
+        return float(np.ravel(new_optimizer(np.zeros((1, 1))).learning_rate)[0])
+    except Exception as error:  # a plugin is the user's own code and may raise anything
+        raise ConfigError(
+            [
+                f"{new_optimizer.func.__name__} cannot be built for a network of one parameter, or has no learning_rate "
+                f"({type(error).__name__}: {error}); call Optimizer.__init__ with learning_rate in its constructor"
+            ]
+        ) from error
 
 
 def _bind(place: str, kind: type, options: Mapping[str, Any], *, later: str | None = None) -> partial:

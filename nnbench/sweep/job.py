@@ -198,7 +198,8 @@ class _Attempt:
             if self.live is not None:
                 self.live.close("interrupted")
             return
-        cause = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else "SIGTERM"
+        by_signal = {KeyboardInterrupt: "Ctrl-C", SystemExit: "SIGTERM"}
+        cause = by_signal.get(type(error), type(error).__name__)
         record.write_interruption(
             self.folder,
             self.identity,
