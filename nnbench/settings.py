@@ -228,8 +228,8 @@ def _learning_rate(new_optimizer: partial) -> float:
     except Exception as error:  # a plugin is the user's own code and may raise anything
         raise ConfigError(
             [
-                f"{new_optimizer.func.__name__} cannot be built for a network of one parameter, or has no learning_rate "
-                f"({type(error).__name__}: {error}); call Optimizer.__init__ with learning_rate in its constructor"
+                f"{new_optimizer.func.__name__} cannot be built for a network of one parameter, or has no "
+                f"learning_rate ({type(error).__name__}: {error}); call Optimizer.__init__ with it in its constructor"
             ]
         ) from error
 

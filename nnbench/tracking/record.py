@@ -288,8 +288,8 @@ def _write_common(
 ) -> None:
     times = {"started": started, "ended": time.time()}
     _write_json(folder / CELL, {"identity": asdict(identity), "protocol_version": PROTOCOL_VERSION, **times, **cell})
-    resolved = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
-    (folder / "config.yaml").write_text(resolved, encoding="utf-8")
+    text = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
     _write_json(folder / "environment.json", environment())
 
 
