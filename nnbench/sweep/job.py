@@ -27,6 +27,8 @@ from nnbench.tracking import record, sweeps
 from nnbench.tracking.record import Identity
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nnbench.data import Dataset
     from nnbench.tracking.publish import Publisher
 
@@ -169,9 +171,8 @@ class _Attempt:
         def on_epoch(stage: Stage, training: Training) -> None:
             self.reached = f"epoch {training.epoch} of {cell.num_epochs}, stage {stage}"
             progress.epoch_done(stage, training)
-            whole = len(training.diverged) == len(cell.seeds)  # else it is one of several stacks
-            if self.job.tracked and stage == "final" and whole and perf_counter() - self.last_flush > FLUSH_EVERY:
-                self._flush(cell, training, chance=1 / dataset.num_classes)
+            if self.job.tracked and perf_counter() - self.last_flush > FLUSH_EVERY:
+                self._flush(_history(cell, dataset, stage, training))
 
         result = run_cell(cell, dataset, on_epoch=on_epoch)
         record.write(
@@ -211,14 +212,13 @@ class _Attempt:
         if self.live is not None or (self.job.tracked and _is_local(self.job)):
             self._publish()
 
-    def _flush(self, cell: Cell, training: Training, *, chance: float) -> None:
+    def _flush(self, history: "pd.DataFrame | None") -> None:
         """Let MLflow show the curves so far; a store in trouble costs the training nothing but this attempt."""
         from nnbench.tracking.publish import Publisher
 
         try:
             if self.live is None:
                 self.live = Publisher(self.job.tracking_uri, self.job.experiment, self.identity)
-            history = record.score_divergence(record.history_table(cell.seeds, training.history), chance)
             self.live.flush(self.job.config, self.job.choices, history, self.started)
         except Exception:  # the record is published as a whole when the cell is done
             self.live = None
@@ -243,6 +243,14 @@ class _Attempt:
                     return f"; not in MLflow yet ({reason}), python -m nnbench sync publishes it"
                 time.sleep(pause)
         return ""
+
+
+def _history(cell: Cell, dataset: "Dataset", stage: Stage, training: Training) -> "pd.DataFrame | None":
+    """Return the curves that will be those of the result; none while other replicas train, or a part of these."""
+    if stage != "final" or len(training.diverged) < len(cell.seeds):
+        return None
+    history = record.history_table(cell.seeds, training.history)
+    return record.score_divergence(history, 1 / dataset.num_classes)
 
 
 def _is_local(job: Job) -> bool:

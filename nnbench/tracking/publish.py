@@ -62,17 +62,20 @@ class Publisher:
         self.run_by_place: dict[str, Run] = {run.data.tags["nnbench.place"]: run for run in found}
 
     def flush(
-        self, config: Mapping[str, Any], choices: Mapping[str, str], history: "pd.DataFrame", started: float
+        self, config: Mapping[str, Any], choices: Mapping[str, str], history: "pd.DataFrame | None", started: float
     ) -> None:
-        """Add the epochs of a cell in training that MLflow lacks; `history` has one row for each replica and epoch.
+        """Show a cell in training, and add the epochs that MLflow lacks, if there are any yet.
 
-        Accuracies of diverged replicas are at chance level in it, see `record.score_divergence`.
+        `history` has one row for each replica and epoch, accuracies of diverged replicas at chance level, see
+        `record.score_divergence`.
         """
+        params = {} if "cell" in self.run_by_place else flat_settings(config, choices)
         run = self._run("cell", "cell", self.identity.label, started)
-        curves = mean_curves(history[history["epoch"] > self.flushed_epoch])
-        params = {} if self.flushed_epoch else flat_settings(config, choices)
-        self._log(run, _curve_metrics(curves, started), params)
-        self.flushed_epoch = _last_epoch(history)
+        metrics: list[Metric] = []
+        if history is not None:
+            metrics = _curve_metrics(mean_curves(history[history["epoch"] > self.flushed_epoch]), started)
+            self.flushed_epoch = _last_epoch(history)
+        self._log(run, metrics, params)
 
     def close(self, status: str) -> None:
         """End the runs that are open, as a cell that was stopped does."""
