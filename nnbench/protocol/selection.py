@@ -39,12 +39,13 @@ def accuracy_area(trained: Trained, num_epochs: int, num_classes: int) -> NDArra
     An anytime score: what one can expect of a training that is cut short at some epoch. A replica that has stopped
     keeps its last accuracy, one that has diverged is at chance level from then on.
     """
-    curves = trained.history["val/accuracy"]  # (epochs, replicas)
-    missing = num_epochs - len(curves)  # no replica trained any more
-    last = np.where(trained.stopped_epoch >= 0, curves[-1], np.nan)
-    curves = np.concatenate([curves, np.broadcast_to(last, (missing, len(last)))])
-    curves = np.where(np.isnan(curves), 1 / num_classes, curves)
-    return np.ascontiguousarray(curves.T).mean(axis=-1)  # each curve by itself, so that a stack changes no bits
+    areas = np.empty(len(trained.seeds))
+    for place, curve in enumerate(np.ascontiguousarray(trained.history["val/accuracy"].T)):
+        stopped = trained.stopped_epoch[place] >= 0
+        end = trained.stopped_epoch[place] if stopped else np.count_nonzero(np.isfinite(curve))
+        level = curve[end - 1] if stopped else 1 / num_classes
+        areas[place] = (curve[:end].sum() + (num_epochs - end) * level) / num_epochs
+    return areas
 
 
 def time_to_target(trained: Trained, target_accuracy: float | None) -> dict[str, NDArray]:
