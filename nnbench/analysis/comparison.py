@@ -35,7 +35,7 @@ def compare(replicas: pd.DataFrame, *, metric: str = "test/accuracy", region: fl
     Diverged replicas count with the score at chance level that they were given. Raises ValueError for a cell that has
     a seed twice, a replica without a score and more than one data set.
     """
-    return _pairs(_scores(replicas, "cell", ["seed"], metric), region)
+    return _pairs(cell_scores(replicas, metric=metric), region)
 
 
 def compare_methods(
@@ -52,10 +52,47 @@ def compare_methods(
     activations that every optimizer has, over the seeds that have all of them; the verdict holds for this average, not
     for each activation. `by` and `over` may be other columns. Raises ValueError as `compare` does.
     """
-    scores = _scores(replicas, by, [over, "seed"], metric).dropna()  # the activations and seeds that all of them have
-    num_cells = scores.index.get_level_values(over).nunique()
-    by_seed = scores.groupby("seed")
-    return _pairs(by_seed.mean()[by_seed.size() == num_cells], region)
+    return _pairs(method_scores(replicas, by=by, over=over, metric=metric), region)
+
+
+def method_scores(
+    replicas: pd.DataFrame, *, by: str = "optimizer", over: str = "activation", metric: str = "test/accuracy"
+) -> pd.DataFrame:
+    """Return one row for each seed and one column for each optimizer: its mean over the activations that all have.
+
+    Raises ValueError as `compare` does.
+    """
+    return common_scores(replicas, by=by, over=over, metric=metric).groupby("seed").mean()
+
+
+def common_scores(
+    replicas: pd.DataFrame, *, by: str = "optimizer", over: str = "activation", metric: str = "test/accuracy"
+) -> pd.DataFrame:
+    """Return one row for each activation and seed, one column for each optimizer, without any gap.
+
+    These are the activations that every optimizer has, over the seeds that have all of them. Raises ValueError as
+    `compare` does.
+    """
+    return without_gaps(_scores(replicas, by, [over, "seed"], metric))
+
+
+def without_gaps(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return of a table indexed by cell and seed the cells that have every column, over the seeds that have them all.
+
+    The last level of the index is the seed; what stays is in the order of cells, then seeds.
+    """
+    complete = scores.dropna().sort_index()
+    num_cells = len(complete.index.droplevel("seed").unique())
+    num_by_seed = complete.index.get_level_values("seed").value_counts()
+    return complete[complete.index.get_level_values("seed").map(num_by_seed) == num_cells]
+
+
+def cell_scores(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.DataFrame:
+    """Return one row for each seed and one column for each cell, not a number where a cell lacks the seed.
+
+    Raises ValueError as `compare` does.
+    """
+    return _scores(replicas, "cell", ["seed"], metric)
 
 
 def fewest_seeds(num_pairs: int) -> int:
@@ -68,12 +105,8 @@ def fewest_seeds(num_pairs: int) -> int:
 
 def _scores(replicas: pd.DataFrame, columns: str, index: list[str], metric: str) -> pd.DataFrame:
     """Return the metric with a column for each cell or method, checked."""
-    if "dataset" in replicas and len(replicas["dataset"].unique()) > 1:
-        found = ", ".join(map(str, replicas["dataset"].unique()))
-        raise ValueError(f"these replicas are of several data sets, {found}; compare one data set at a time")
-    repeated = replicas[replicas.duplicated([columns, *index])]
-    if len(repeated):
-        raise ValueError(f"{_first(repeated, [columns, *index])} has two rows; pass one, so that seeds can be paired")
+    check_one_dataset(replicas)
+    check_no_doubles(replicas, [columns, *index])
     unscored = replicas[~np.isfinite(replicas[metric])]
     if len(unscored):
         raise ValueError(
@@ -81,6 +114,20 @@ def _scores(replicas: pd.DataFrame, columns: str, index: list[str], metric: str)
             "such as test/accuracy"
         )
     return replicas.pivot_table(index=index, columns=columns, values=metric).round(DECIMALS)
+
+
+def check_one_dataset(replicas: pd.DataFrame) -> None:
+    """Raise ValueError for replicas of several data sets."""
+    if "dataset" in replicas and len(replicas["dataset"].unique()) > 1:
+        found = ", ".join(map(str, replicas["dataset"].unique()))
+        raise ValueError(f"these replicas are of several data sets, {found}; compare one data set at a time")
+
+
+def check_no_doubles(replicas: pd.DataFrame, columns: list[str]) -> None:
+    """Raise ValueError for two rows that agree in those columns."""
+    repeated = replicas[replicas.duplicated(columns)]
+    if len(repeated):
+        raise ValueError(f"{_first(repeated, columns)} has two rows; pass one, so that seeds can be paired")
 
 
 def _first(rows: pd.DataFrame, names: list[str]) -> str:

@@ -6,7 +6,8 @@ metrics.
 
 import pandas as pd
 
-from nnbench.analysis.statistics import bootstrap_interval
+from nnbench.analysis.comparison import common_scores
+from nnbench.analysis.statistics import bootstrap_interval, interquartile_interval, interquartile_mean
 
 
 def leaderboard(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.DataFrame:
@@ -34,3 +35,32 @@ def leaderboard(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.
     board["all diverged"] = board["diverged"] == board["seeds"]
     in_order = board.sort_values(["all diverged", "mean"], ascending=[True, False], ignore_index=True)  # stable
     return in_order.drop(columns="all diverged")
+
+
+def interquartile_means(
+    replicas: pd.DataFrame, *, by: str = "optimizer", over: str = "activation", metric: str = "test/accuracy"
+) -> pd.DataFrame:
+    """Return one row for each optimizer, best first: the mean of the middle half of its scores, over all activations.
+
+    Counted are the activations that every optimizer has, over the seeds that have all of them. Columns: `by`;
+    `interquartile_mean` with its 95 % bootstrap interval over seeds, `low` to `high`; `seeds`; `cells`, the number of
+    activations. `by="cell", over="dataset"` has a row for each cell. Raises ValueError as `compare` does.
+    """
+    scores = common_scores(replicas, by=by, over=over, metric=metric)
+    num_seeds = len(scores.index.get_level_values("seed").unique())
+    rows = []
+    for method in scores.columns:
+        by_seed = scores[method].to_numpy().reshape(-1, max(num_seeds, 1))  # (cells, seeds)
+        low, high = interquartile_interval(by_seed)
+        rows.append(
+            {
+                by: method,
+                "interquartile_mean": float(interquartile_mean(by_seed.ravel())),
+                "low": low,
+                "high": high,
+                "seeds": num_seeds,
+                "cells": len(by_seed),
+            }
+        )
+    table = pd.DataFrame(rows, columns=[by, "interquartile_mean", "low", "high", "seeds", "cells"])
+    return table.sort_values("interquartile_mean", ascending=False, kind="stable", ignore_index=True)

@@ -1,0 +1,61 @@
+"""Plots: they draw on the axes that they are given, they never load, save or make figures.
+
+A colour and a marker belong to an optimizer and a line style to an activation, everywhere; see `look`. To add a plot:
+a function in the file of its topic, with its name below.
+"""
+
+from nnbench.analysis.plots.calibration import reliability
+from nnbench.analysis.plots.comparison import accuracy_points, heatmap, paired_differences
+from nnbench.analysis.plots.confusion import (
+    confusion_difference,
+    confusion_matrix,
+    confusion_matrix_figure,
+    missed_images,
+)
+from nnbench.analysis.plots.curves import learning_curves, time_to_target
+from nnbench.analysis.plots.diagnostics import gradient_flow, idle_units
+from nnbench.analysis.plots.look import (
+    ACTIVATIONS,
+    AXIS_LABELS,
+    COLOURS,
+    DASHES,
+    MARKERS,
+    OPTIMIZERS,
+    colour_by_optimizer,
+    dashes_by_activation,
+    marker_by_optimizer,
+    plain,
+)
+from nnbench.analysis.plots.methods import critical_differences, profile
+from nnbench.analysis.plots.panels import small_multiples
+from nnbench.analysis.plots.tuning import learning_rates, price_of_tuning
+
+__all__ = [
+    "ACTIVATIONS",
+    "AXIS_LABELS",
+    "COLOURS",
+    "DASHES",
+    "MARKERS",
+    "OPTIMIZERS",
+    "accuracy_points",
+    "colour_by_optimizer",
+    "confusion_difference",
+    "confusion_matrix",
+    "confusion_matrix_figure",
+    "critical_differences",
+    "dashes_by_activation",
+    "gradient_flow",
+    "heatmap",
+    "idle_units",
+    "learning_curves",
+    "learning_rates",
+    "marker_by_optimizer",
+    "missed_images",
+    "paired_differences",
+    "plain",
+    "price_of_tuning",
+    "profile",
+    "reliability",
+    "small_multiples",
+    "time_to_target",
+]
