@@ -77,6 +77,10 @@ def _cells(plan: "Grid") -> "list[Cell]":
             cells.append(parse(job.config, job.choices, plan.activation_choices))
         except ConfigError as error:
             problems += error.problems
+        except Exception as error:  # of a plugin's code; our own would be a defect, but one line serves better
+            problems.append(
+                f"{job.label} cannot be checked: {type(error).__name__}: {error}; see its plugins and files"
+            )
     if problems:
         raise ConfigError(problems)
     return cells

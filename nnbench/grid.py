@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nnbench.places import COMMANDS, CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
@@ -183,7 +184,7 @@ class _Composer:
                 self.composed[key] = compose(
                     self.config_name, overrides=[self.search, *overrides], return_hydra_config=True
                 )
-            except HydraException as error:
+            except (HydraException, OmegaConfBaseException, YAMLError) as error:
                 raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
         return self.composed[key]
 
@@ -234,8 +235,13 @@ class _Composer:
                     [] if group else [f"{group}.{option}" for group in choices for option in cell.get(group) or ()]
                 )
                 problems.append(f"{key} is not {whose}{nearest(name, options, elsewhere=elsewhere)}")
+            elif override.is_add() and name in set(parent.keys()):
+                problems.append(f"+{key} adds a key that is there already; write {key}=VALUE")
             else:
-                OmegaConf.update(cell, key, override.value(), force_add=True)
+                try:
+                    OmegaConf.update(cell, key, override.value(), force_add=True)
+                except OmegaConfBaseException as error:
+                    problems.append(f"{key} cannot be set: {' '.join(str(error).split())}")
         try:
             return Job(_plain(cell), choices), problems
         except OmegaConfBaseException as error:

@@ -28,10 +28,11 @@ from nnbench.nn.losses import CurvedLoss
 from nnbench.nn.optimizers import Optimizer
 from nnbench.protocol.cell import Cell, Vary
 from nnbench.protocol.fingerprint import seed_list
-from nnbench.protocol.search import LearningRateGrid, Range, Search
+from nnbench.protocol.search import END_OF_SEEDS, LearningRateGrid, Range, Search
 
-AtLeast1 = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=END_OF_SEEDS)]
+RESERVED = {"trial", "extension", "seed", "status", "seconds"}  # columns of the table of tuning
 MISSING = "???"  # OmegaConf's mark for a value that the user has to give
 PASSED_ON = (
     "num_epochs",
@@ -148,7 +149,7 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
                 problems += error.problems
     search, space = None, {}
     try:
-        if config.get("tuning"):
+        if config.get("tuning") or choices.get("tuning", "none") != "none":
             search = component("tuning", config["tuning"], plugins)()
     except ConfigError as error:
         problems += error.problems
@@ -159,7 +160,12 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
         problems += error.problems
 
     seeds = config.get("seeds")
-    if isinstance(seeds, list) and all(isinstance(seed, int) for seed in seeds) and len(set(seeds)) < len(seeds):
+    if config.get("vary") == "order" and config.get("batch_size") == "full" and seeds not in (1, [0]):
+        problems.append(
+            "vary is order and batch_size is full, so that every seed is the same training; use vary=all or vary=init, "
+            "a smaller batch_size, or seeds=1"
+        )
+    if isinstance(seeds, list) and all(type(seed) is int for seed in seeds) and len(set(seeds)) < len(seeds):
         problems.append(f"seeds is {seeds}; it must not name a seed twice")
     if isinstance(seeds, int | list) and search is not None:
         problems += _seeds_not_fresh(seeds, search)
@@ -217,8 +223,10 @@ def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> 
 
 def hyperparameter(new_optimizer: partial, name: str) -> float:
     """Return the value that an optimizer's hyperparameter has in the configuration, or by default."""
-    default = inspect.signature(new_optimizer.func).parameters[name].default
-    return float(new_optimizer.keywords.get(name, default))
+    value = new_optimizer.keywords.get(name, inspect.signature(new_optimizer.func).parameters[name].default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError([f"optimizer.{name} is {_show(value)}; to be tuned it must be a number"])
+    return float(value)
 
 
 def _learning_rate(new_optimizer: partial) -> float:
@@ -283,6 +291,10 @@ def _space(config: Any, new_optimizer: partial, search: Search | None) -> dict[s
         place = f"optimizer.space.{name}"
         if name not in known:
             problems.append(f"{place} is not an option of {kind.__name__}{nearest(name, known)}")
+        elif name in RESERVED:
+            problems.append(
+                f"{place} cannot be tuned, because the table of tuning has a column {name}; rename the option"
+            )
         elif not isinstance(entry, Mapping):
             problems.append(f"{place} is {_show(entry)}; it must have low, high and scale")
         else:
@@ -292,7 +304,10 @@ def _space(config: Any, new_optimizer: partial, search: Search | None) -> dict[s
                 problems += error.problems
             else:
                 ends = [{**new_optimizer.keywords, name: end} for end in (space[name].low, space[name].high)]
-                problems += [f"{place} leads too far: {complaint}" for complaint in _complaints(kind, ends)]
+                try:
+                    problems += [f"{place} leads too far: {complaint}" for complaint in _complaints(kind, ends)]
+                except Exception as error:  # a plugin is the user's own code and may raise anything
+                    problems.append(f"{place} leads too far: {type(error).__name__}: {error}")
     if isinstance(search, LearningRateGrid) and "learning_rate" not in known:
         problems.append(f"tuning is learning_rate, which is not an option of {kind.__name__}{nearest('', known)}")
     elif isinstance(search, LearningRateGrid):
@@ -304,14 +319,40 @@ def _space(config: Any, new_optimizer: partial, search: Search | None) -> dict[s
             )
     elif search is not None and not space and not problems:
         problems.append("optimizer.space is empty; tuning=random draws from it, so declare it in the optimizer's file")
+    if search is not None and not problems:
+        problems += _trial_problems(new_optimizer, search, space)
     if problems:
         raise ConfigError(problems)
     return space if search is not None else {}
 
 
+def _trial_problems(new_optimizer: partial, search: Search, space: Mapping[str, Range]) -> list[str]:
+    """Return why some trial of a search cannot be trained: nothing if the optimizer takes them all, as arrays, too."""
+    name = new_optimizer.func.__name__
+    try:
+        trials = search.trials(space)
+        if not trials or search.tuning_seeds == ():
+            return ["tuning has no trial or no seed; its class must give at least one of each"]
+        for trial in trials:
+            new_optimizer(np.zeros((1, 1)), **trial)
+        columns = {key: np.full((2, 1), value) for key, value in trials[0].items()}
+        new_optimizer(np.zeros((2, 3)), **columns)
+    except Exception as error:  # plugins are the user's own code and may raise anything
+        return [
+            f"tuning cannot try its trials on {name}: {type(error).__name__}: {error}; hyperparameters in the space "
+            "must take a number, or an array of them, (replicas, 1)"
+        ]
+    return []
+
+
 def _around(learning_rate: float) -> Range:
     """Return three decades round a learning rate, for an optimizer whose file declares no space."""
-    return Range(low=learning_rate / 10**1.5, high=learning_rate * 10**1.5)
+    try:
+        return Range(low=learning_rate / 10**1.5, high=learning_rate * 10**1.5)
+    except ValueError as error:
+        raise ConfigError(
+            [f"optimizer.learning_rate is {learning_rate}; there is no grid round it: {error}"]
+        ) from error
 
 
 def _without_curvature(activations: Iterable[Any], loss: Any) -> list[str]:
@@ -358,7 +399,7 @@ def nearest(word: str, known: Iterable[str], *, elsewhere: Iterable[str] = ()) -
 
     `elsewhere` are dotted names that are not listed but may be meant, by their last part: learning_rate, or lr.
     """
-    known = sorted(known)
+    word, known = str(word), sorted(map(str, known))
     full_by_name = {name.rpartition(".")[2]: name for name in [*elsewhere, *known]}
     initials = [name for name in full_by_name if word == "".join(part[:1] for part in name.split("_"))]
     matches = initials or get_close_matches(word, full_by_name, n=1, cutoff=0.5)

@@ -125,6 +125,7 @@ def print_plan(plan: "Plan", *, num_done: int) -> None:
         err().print(
             f"plan: {_count(plan.num_trainings, 'training')}, {_count(plan.num_steps, 'step')} of the stacks, "
             f"about {_duration(plan.train_seconds)} of training, cell by cell, and {in_bytes(plan.num_bytes)} of memory"
+            f"{'; extensions of a grid come on top' if plan.may_be_extended else ''}"
         )
 
 
@@ -145,6 +146,8 @@ def print_coverage(coverage: "Coverage") -> None:
     for row in coverage.cells.itertuples():
         if row.state != "done" or row.reason:
             console.print(Text(f"{row.state}  {row.cell}{f': {row.reason}' if row.reason else ''}"))
+    if coverage.num_others:
+        console.print(f"{_count(coverage.num_others, 'more cell')} of the study outside of this sweep")
     if not coverage.complete and coverage.command:
         console.print(Text(f"continue with  {coverage.command}"))
 
@@ -206,7 +209,7 @@ def print_leaderboard(board: "pd.DataFrame", *, dataset: str | None) -> None:
     if any_tuned:
         out().print("untuned: the configured hyperparameters on the same seeds")
     if board["at_edge"].any():
-        out().print("(edge): the best value lies at the end of its grid, though extended; a better one may lie beyond")
+        out().print("(edge): the best value lies at the end of its grid; a better one may lie beyond")
 
 
 def _tuned_header(tuned: "Iterable[Mapping[str, float]]") -> str:
@@ -216,7 +219,7 @@ def _tuned_header(tuned: "Iterable[Mapping[str, float]]") -> str:
 
 
 def _tuned_words(chosen: Mapping[str, float], *, bare: bool) -> str:
-    return ", ".join(f"{value:.3g}" if bare else f"{name}={value:.3g}" for name, value in chosen.items()) or "-"
+    return "\n".join(f"{value:.3g}" if bare else f"{name}={value:.3g}" for name, value in chosen.items()) or "-"
 
 
 def print_findings(cells: Sequence[Mapping[str, Any]]) -> None:

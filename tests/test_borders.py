@@ -32,7 +32,7 @@ LIBRARIES = {
     "sweep": {"numpy", "pandas", "threadpoolctl"},
     # The modules at the top join the rooms, so they may import all of them, but few libraries.
     "app": {"hydra", "omegaconf"},
-    "grid": {"hydra", "omegaconf"},
+    "grid": {"hydra", "omegaconf", "yaml"},
     "settings": {"numpy", "pydantic"},
     "terminal": {"numpy", "pandas", "rich"},
     "commands": {"click"},

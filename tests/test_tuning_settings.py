@@ -36,17 +36,23 @@ class Plain:
 RANDOM, GRID = "tuning=random", "tuning=learning_rate"
 KNOWN = "known are beta1, beta2, epsilon, learning_rate"
 REFUSED = {
-    (GRID, "tuning.num_trials=2"): "tuning.num_trials is 2; it must be at least 3, or the grid is all edge",
-    (RANDOM, "tuning.num_trials=0"): "tuning.num_trials is 0; it must be at least 1",
+    (GRID, "tuning.num_trials=2"): "tuning.num_trials is 2; it must be 3 to 10000: with fewer the grid is all edge",
+    (RANDOM, "tuning.num_trials=0"): "tuning.num_trials is 0; it must be 1 to 10000",
     (GRID, "tuning.num_trials=seven"): 'tuning.num_trials is "seven"; it must be an integer',
     (GRID, "tuning.num_trials=7.5"): "tuning.num_trials is 7.5; it must be an integer",
-    (GRID, "tuning.max_extensions=-1"): "tuning.max_extensions is -1; it must be at least 0",
-    (RANDOM, "tuning.draw_seed=-1"): "tuning.draw_seed is -1; it must be at least 0",
+    (GRID, "tuning.max_extensions=-1"): "tuning.max_extensions is -1; it must be 0 to 10",
+    (RANDOM, "tuning.draw_seed=-1"): "tuning.draw_seed is -1; it must be at least 0 and below 2^53",
     (GRID, "tuning.seeds=0"): "tuning.seeds is 0; it must be a number from 1 to 1000, or a list of seeds",
     (GRID, "tuning.seeds=1001"): "tuning.seeds is 1001; it must be a number from 1 to 1000, or a list of seeds",
-    (GRID, "tuning.seeds=[]"): "tuning.seeds is []; it must be a list of different seeds, each at least 0",
-    (GRID, "tuning.seeds=[20,20]"): "tuning.seeds is [20, 20]; it must be a list of different seeds, each at least 0",
-    (GRID, "tuning.seeds=[-1]"): "tuning.seeds is [-1]; it must be a list of different seeds, each at least 0",
+    (GRID, "tuning.seeds=[]"): "tuning.seeds is []; it must be a list of different seeds, each from 0 to below 2^53",
+    (
+        GRID,
+        "tuning.seeds=[20,20]",
+    ): "tuning.seeds is [20, 20]; it must be a list of different seeds, each from 0 to below 2^53",
+    (
+        GRID,
+        "tuning.seeds=[-1]",
+    ): "tuning.seeds is [-1]; it must be a list of different seeds, each from 0 to below 2^53",
     (GRID, "tuning.seeds=few"): 'tuning.seeds is "few"; it must be an integer or a list of values, each an integer',
     (GRID, "tuning.seeds=[9,20]"): (
         "tuning.seeds has [9], which seeds has, too; the winner must be trained on fresh seeds, so give others"

@@ -51,8 +51,11 @@ def fit_none(_inputs: NDArray, _feature_range: tuple[float, float]) -> Scaler:
 
 def fit_standard(inputs: NDArray, _feature_range: tuple[float, float]) -> Scaler:
     """Give every feature mean 0 and standard deviation 1."""
-    deviation = np.std(inputs, axis=0, dtype=np.float64)
-    mean = np.mean(inputs, axis=0, dtype=np.float64)
+    # Squares of 1e200 or 1e-200 are no numbers, so each feature is first divided by a power of two near its size.
+    size = np.exp2(np.floor(np.log2(without_zeros(np.abs(inputs).max(axis=0).astype(np.float64)))))
+    size = np.where(np.isfinite(size), size, 1.0)
+    deviation = size * np.std(inputs / size, axis=0, dtype=np.float64)
+    mean = size * np.mean(inputs / size, axis=0, dtype=np.float64)
     # Rounding alone gives 0.1, 0.1, 0.1 a standard deviation of 1e-17: what is not above it is constant.
     deviation[deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)] = 0
     return Scaler(mean, without_zeros(deviation))

@@ -100,6 +100,7 @@ class Training:
         self.num_steps = 0  # of a replica that is still in the stack
         self.train_seconds = 0.0
         self.optimizer_seconds = 0.0  # the part of it that the optimizer's steps took
+        self.evaluation_seconds = 0.0  # beside it
         self.num_replica_steps = 0  # steps of all replicas together
         self.history: dict[str, NDArray] = {}
         self.active = np.arange(num_replicas)  # replicas still in the stack: the place of each row of the model
@@ -216,8 +217,10 @@ class Training:
 
     def _record(self, train: Samples, validation: Samples, batches: list[tuple[NDArray, NDArray]]) -> None:
         """Evaluate the replicas that are left, write the epoch into the history and select parameters."""
+        started = perf_counter()
         train_loss, train_accuracy = evaluate(self.model, train)
         val_loss, val_accuracy = evaluate(self.model, validation)
+        self.evaluation_seconds += perf_counter() - started
         finite = np.isfinite(train_loss) & np.isfinite(val_loss)
         metrics = {
             "train/loss": train_loss,
@@ -343,7 +346,14 @@ class Training:
             setattr(self, name, plain[name])
         self.history = _below("history/", arrays)
 
-    _number_names = ("epoch", "num_steps", "train_seconds", "optimizer_seconds", "num_replica_steps")
+    _number_names = (
+        "epoch",
+        "num_steps",
+        "train_seconds",
+        "optimizer_seconds",
+        "evaluation_seconds",
+        "num_replica_steps",
+    )
     _array_names = (
         "active",
         "selected_params",

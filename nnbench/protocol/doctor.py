@@ -29,6 +29,7 @@ FINDINGS = (
     "learning rate too high",
     "learning rate too low",
     "overfitting",
+    "undecided",
     "healthy",
 )
 
@@ -82,12 +83,14 @@ def diagnose(cell: Cell, trained: Trained, *, learning_rate: float) -> Finding:
     num_seeds = len(trained.seeds)
     if trained.diverged.any():
         diverged = trained.diverged_step[trained.diverged]
+        weights = _smaller_weights(chart_of(cell, trained, 0, learning_rate))
         return Finding(
             name="diverged",
             seeds=len(diverged),
             evidence=f"{len(diverged)} of {_count(num_seeds, 'seed')} diverged, "
             f"the first after {_count(int(diverged.min()), 'gradient evaluation')}",
-            override=_lower(cell, min(learning_rate, RATE_STEP * _default_learning_rate(cell, learning_rate))),
+            override=weights
+            or _lower(cell, min(learning_rate, RATE_STEP * _default_learning_rate(cell, learning_rate))),
         )
     symptoms = [_examine(chart_of(cell, trained, place, learning_rate)) for place in range(num_seeds)]
     frequency = Counter(symptom.name for symptom in symptoms)
@@ -101,6 +104,15 @@ def _examine(chart: Chart) -> Symptom:
         symptom = examination(chart)
         if symptom is not None:
             return symptom
+    # Healthy has to be earned: too few epochs are no curve, and what is hardly learned is no health.
+    too_short = chart.num_epochs < FEWEST_EPOCHS and chart.does_badly
+    if too_short or chart.loss_over_guessing > HARDLY_LEARNED:
+        return Symptom(
+            name="undecided",
+            sentence="{:.0f} epochs tell too little, with a training accuracy of {:.1%}",
+            numbers=(chart.num_epochs, chart.train_accuracy),
+            override=f"num_epochs={max(2 * chart.cell.num_epochs, 2 * FEWEST_EPOCHS)}",
+        )
     best = chart.curves["val/accuracy"].max()
     sentence = "training accuracy {:.1%}, best validation accuracy {:.1%}"
     return Symptom(name="healthy", sentence=sentence, numbers=(chart.train_accuracy, best), override="")
@@ -124,7 +136,7 @@ def _dead_units(chart: Chart) -> Symptom | None:
     layer, dead = _largest_at_the_end(chart, "dead_units")
     if dead < DEAD or chart.train_accuracy >= FITTED or chart.gap > WIDE_GAP:  # dead units keep it from fitting
         return None
-    killed = chart.steps[layer][0] > BIG_STEP  # units that are born dead hardly move
+    killed = chart.steps[layer][0] > BIG_STEP or _far_above_default(chart)  # units that are born dead hardly move
     return Symptom(
         name="dead units",
         sentence=f"{{:.0%}} of the units of layer {layer} are dead, with a training accuracy of {{:.1%}}",
@@ -162,7 +174,8 @@ def _vanishing_gradients(chart: Chart) -> Symptom | None:
         name="vanishing gradients",
         sentence="the gradient of layer 1 is {:.2g} times that of the last layer, with a training accuracy of {:.1%}",
         numbers=(first / last, chart.train_accuracy),
-        override=remedy or _other_activation(chart.cell),
+        override=remedy
+        or (_lower(chart.cell, chart.learning_rate) if _far_above_default(chart) else _other_activation(chart.cell)),
     )
 
 
@@ -287,6 +300,11 @@ def _largest_at_the_end(chart: Chart, metric: str) -> tuple[int, float]:
     at_the_end = {layer: float(curve[-1]) for layer, curve in chart.by_layer(metric).items()}
     layer = max(at_the_end, key=lambda layer: at_the_end[layer], default=0)
     return layer, at_the_end.get(layer, 0.0)
+
+
+def _far_above_default(chart: Chart) -> bool:
+    """Whether the learning rate is far above the optimizer's own, so that it is the first thing to doubt."""
+    return chart.learning_rate > RATE_STEP * _default_learning_rate(chart.cell, chart.learning_rate)
 
 
 def _smaller_weights(chart: Chart) -> str:

@@ -71,11 +71,11 @@ def _code(module: str) -> bytes:
 
 
 def _canonical(value: Any) -> Any:
-    """Return the value with every number that can be a float as one, so that 1 and 1.0 are the same setting."""
+    """Return the value with whole floats as integers, so that 1 and 1.0 are the same setting."""
     if isinstance(value, Mapping):
         return {str(key): _canonical(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(entry) for entry in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value

@@ -100,7 +100,8 @@ def finish(cell: Cell, dataset: Dataset, trained: Trained) -> Scores:
         **clocks(trained),
         **test.summary,
     }
-    return Scores(trained=trained, summary=summary, test=test, evaluation_seconds=perf_counter() - started)
+    evaluation_seconds = trained.evaluation_seconds + perf_counter() - started
+    return Scores(trained=trained, summary=summary, test=test, evaluation_seconds=evaluation_seconds)
 
 
 def _listener(stage: Stage, on_epoch: Callable[[Stage, Training], None] | None) -> Callable[[Training], None] | None:

@@ -8,14 +8,17 @@ optimizer gets the same number of trials. To add one: a frozen dataclass with th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import inf
+from math import exp, inf, log
 from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 Trial: TypeAlias = dict[str, float]  # hyperparameter -> value
 FIRST_TUNING_SEED = 1_000_000  # beyond every count of seeds, so that the final seeds are fresh
+END_OF_SEEDS = 2**53  # whole numbers from there on are not all numbers of every file format
 BEYOND = 2  # values that an extension adds to a grid
+FARTHEST = 700  # natural logarithm of the largest learning rate, and of the inverse of the smallest
+MOST_TRIALS, MOST_EXTENSIONS = 10_000, 10
 DIGITS = 6  # significant digits of a value, so that people can read and repeat it
 
 
@@ -43,7 +46,7 @@ class Range:
         """Return the value at a fraction of the way from low (0) to high (1), rounded for people."""
         match self.scale:
             case "log":
-                return _rounded(self.low * (self.high / self.low) ** fraction)
+                return _rounded(exp((1 - fraction) * log(self.low) + fraction * log(self.high)))
             case "log_complement":
                 complement = (1 - self.low) * ((1 - self.high) / (1 - self.low)) ** fraction
                 return float(1 - Decimal(f"{complement:.{DIGITS}g}"))  # in decimals: 1 - 0.9 is 0.1
@@ -82,10 +85,12 @@ class LearningRateGrid:
     max_extensions: int = 2
 
     def __post_init__(self) -> None:
-        if not self.num_trials >= 3:
-            raise ValueError(f"num_trials is {self.num_trials}; it must be at least 3, or the grid is all edge")
-        if not self.max_extensions >= 0:
-            raise ValueError(f"max_extensions is {self.max_extensions}; it must be at least 0")
+        if not 3 <= self.num_trials <= MOST_TRIALS:
+            raise ValueError(
+                f"num_trials is {self.num_trials}; it must be 3 to {MOST_TRIALS}: with fewer the grid is all edge"
+            )
+        if not 0 <= self.max_extensions <= MOST_EXTENSIONS:
+            raise ValueError(f"max_extensions is {self.max_extensions}; it must be 0 to {MOST_EXTENSIONS}")
         _check_seeds(self.seeds)
 
     @property
@@ -101,12 +106,15 @@ class LearningRateGrid:
     def beyond(self, space: Mapping[str, Range], trials: Sequence[Trial], best: Trial) -> list[Trial]:
         """Return two more learning rates on the side of the best one, none if it lies inside."""
         rates = [trial["learning_rate"] for trial in trials]
-        spacing = (space["learning_rate"].high / space["learning_rate"].low) ** (1 / (self.num_trials - 1))
+        low, high = space["learning_rate"].low, space["learning_rate"].high
+        spacing = (log(high) - log(low)) / (self.num_trials - 1)
         if best["learning_rate"] == min(rates):
-            return [{"learning_rate": _rounded(min(rates) / spacing**step)} for step in range(1, BEYOND + 1)]
-        if best["learning_rate"] == max(rates):
-            return [{"learning_rate": _rounded(max(rates) * spacing**step)} for step in range(1, BEYOND + 1)]
-        return []
+            further = [log(min(rates)) - step * spacing for step in range(1, BEYOND + 1)]
+        elif best["learning_rate"] == max(rates):
+            further = [log(max(rates)) + step * spacing for step in range(1, BEYOND + 1)]
+        else:
+            return []
+        return [{"learning_rate": _rounded(exp(rate))} for rate in further if abs(rate) < FARTHEST]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +130,10 @@ class RandomSearch:
     max_extensions: ClassVar[int] = 0  # random draws have no edge
 
     def __post_init__(self) -> None:
-        if not self.num_trials >= 1:
-            raise ValueError(f"num_trials is {self.num_trials}; it must be at least 1")
-        if not self.draw_seed >= 0:
-            raise ValueError(f"draw_seed is {self.draw_seed}; it must be at least 0")
+        if not 1 <= self.num_trials <= MOST_TRIALS:
+            raise ValueError(f"num_trials is {self.num_trials}; it must be 1 to {MOST_TRIALS}")
+        if not 0 <= self.draw_seed < END_OF_SEEDS:
+            raise ValueError(f"draw_seed is {self.draw_seed}; it must be at least 0 and below 2^53")
         _check_seeds(self.seeds)
 
     @property
@@ -158,5 +166,5 @@ def _check_seeds(seeds: int | tuple[int, ...]) -> None:
     if isinstance(seeds, int):
         if not 1 <= seeds <= 1000:
             raise ValueError(f"seeds is {seeds}; it must be a number from 1 to 1000, or a list of seeds")
-    elif not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds is {list(seeds)}; it must be a list of different seeds, each at least 0")
+    elif not seeds or min(seeds) < 0 or max(seeds) >= END_OF_SEEDS or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is {list(seeds)}; it must be a list of different seeds, each from 0 to below 2^53")

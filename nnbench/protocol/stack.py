@@ -15,7 +15,7 @@ from nnbench.nn import MLP, Training, spawn_rngs
 from nnbench.protocol.cell import Cell
 
 OnEpoch: TypeAlias = Callable[[Training], None]
-COMMON_SEED = 0  # draws for every replica what `vary` keeps from varying
+COMMON_SEED = 0  # draws for every final replica what `vary` keeps from varying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class Trained:
     diverged_step: NDArray  # -1 where all is well
     train_seconds: float  # of all stacks, one after the other
     optimizer_seconds: float  # the part of it that the optimizer's steps took
-    diagnostics_seconds: float  # beside it
+    evaluation_seconds: float  # beside it, on training and validation after each epoch
+    diagnostics_seconds: float  # beside it, too
     num_replica_steps: int  # steps of all replicas together
 
     @property
@@ -55,7 +56,12 @@ class Trained:
 
 
 def start(
-    cell: Cell, dataset: Dataset, seeds: Sequence[int], hyperparameters: Mapping[str, NDArray] | None = None
+    cell: Cell,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    hyperparameters: Mapping[str, NDArray] | None = None,
+    *,
+    common_seed: int = COMMON_SEED,
 ) -> Training:
     """Return a stack with initial parameters, ready to run: one replica for each seed.
 
@@ -69,8 +75,8 @@ def start(
         bias=cell.bias,
         dtype=cell.dtype,
     )
-    initial_seeds = [COMMON_SEED if cell.vary == "order" else seed for seed in seeds]
-    order_seeds = [COMMON_SEED if cell.vary == "init" else seed for seed in seeds]
+    initial_seeds = [common_seed if cell.vary == "order" else seed for seed in seeds]
+    order_seeds = [common_seed if cell.vary == "init" else seed for seed in seeds]
     model.initialize(cell.initializer, [spawn_rngs(seed)[0] for seed in initial_seeds])
     columns = {name: values[:, np.newaxis] for name, values in (hyperparameters or {}).items()}
     return Training(
@@ -94,6 +100,7 @@ def train(
     seeds: Sequence[int],
     hyperparameters: Mapping[str, NDArray] | None = None,
     *,
+    common_seed: int = COMMON_SEED,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
     """Train one replica for each seed to the end, in stacks of at most `cell.stack_size`."""
@@ -101,9 +108,8 @@ def train(
 
     def train_part(first: int) -> Training:
         part = slice(first, first + size)
-        training = start(
-            cell, dataset, seeds[part], {name: values[part] for name, values in (hyperparameters or {}).items()}
-        )
+        of_part = {name: values[part] for name, values in (hyperparameters or {}).items()}
+        training = start(cell, dataset, seeds[part], of_part, common_seed=common_seed)
         training.run(dataset.train, dataset.validation, on_epoch=on_epoch)
         return training
 
@@ -129,6 +135,7 @@ def merge(seeds: Sequence[int], trainings: Iterable[Training]) -> Trained:
         diverged_step=np.concatenate([stack.diverged_step for stack in stacks]),
         train_seconds=sum(stack.train_seconds for stack in stacks),
         optimizer_seconds=sum(stack.optimizer_seconds for stack in stacks),
+        evaluation_seconds=sum(stack.evaluation_seconds for stack in stacks),
         diagnostics_seconds=sum(stack.diagnostics_seconds for stack in stacks),
         num_replica_steps=sum(stack.num_replica_steps for stack in stacks),
     )
@@ -145,6 +152,7 @@ def _trained(training: Training) -> Trained:
         diverged_step=training.diverged_step,
         train_seconds=training.train_seconds,
         optimizer_seconds=training.optimizer_seconds,
+        evaluation_seconds=training.evaluation_seconds,
         diagnostics_seconds=0.0 if training.watch is None else training.watch.seconds,
         num_replica_steps=training.num_replica_steps,
     )

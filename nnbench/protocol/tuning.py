@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from nnbench.data import Dataset
 from nnbench.protocol.cell import Cell
-from nnbench.protocol.search import Search, Trial
+from nnbench.protocol.search import FIRST_TUNING_SEED, Search, Trial
 from nnbench.protocol.selection import selected_scores
 from nnbench.protocol.stack import OnEpoch, train
+
+TUNING_COMMON_SEED = FIRST_TUNING_SEED - 1  # draws what `vary` keeps from varying; the final replicas have their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ def _train(
     hyperparameters = {
         name: np.repeat([trial[name] for trial in trials], len(seeds)) for name in trials[0]
     }  # (replicas,)
-    trained = train(cell, dataset, seeds * len(trials), hyperparameters, on_epoch=on_epoch)
+    replicas = seeds * len(trials)
+    trained = train(cell, dataset, replicas, hyperparameters, common_seed=TUNING_COMMON_SEED, on_epoch=on_epoch)
     scores = selected_scores(trained, dataset.num_classes)
     num_replicas = len(trained.seeds)
     return {

@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from nnbench.analysis import plots, tables
 from nnbench.analysis.comparison import REGION, compare, fewest_seeds
+from nnbench.analysis.tables import leaderboard
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.tracking import read
 from nnbench.tracking.record import Record, facts, score_divergence
@@ -48,10 +47,10 @@ class Paragraph:
 class Results:
     """The cells of a study with all their seeds.
 
-    `replicas` has one row for each seed of each cell, `history` one for each of its epochs; both name the cell, its
-    optimizer and its activation. `cells` has one row for each cell: run id, status (damaged where the store has no
-    whole record of it), command. `confusion` has the counts
-    of each cell's test split.
+    `replicas` has one row for each seed of each cell, `untuned` the same for the configured hyperparameters of tuned
+    cells, `history` one row for each epoch of each seed, `tuning` one for each training of a search; all of them name
+    the cell, its optimizer, its activation and its data set. `cells` has one row for each cell: run id, status (damaged
+    where the store has no whole record of it), command. `confusion` has the counts of each cell's test split.
     """
 
     experiment: str
@@ -60,6 +59,8 @@ class Results:
     cells: pd.DataFrame
     confusion: dict[str, pd.DataFrame]
     environment: dict[str, object]
+    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
+    untuned: pd.DataFrame = field(default_factory=pd.DataFrame)
     _pairs: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by data set, once compared
 
     @property
@@ -67,9 +68,25 @@ class Results:
         """The data sets, each compared on its own: accuracies on different data say nothing about each other."""
         return list(self.replicas["dataset"].unique())
 
+    @property
+    def best(self) -> list[str]:
+        """The best cell of each data set."""
+        return [str(self.board(dataset)["cell"].iloc[0]) for dataset in self.datasets]
+
+    def of(self, dataset: str, table: Literal["replicas", "history", "tuning", "untuned"]) -> pd.DataFrame:
+        """Return the rows of one data set."""
+        rows: pd.DataFrame = getattr(self, table)
+        return rows[rows["dataset"] == dataset]
+
+    def chosen_rates(self) -> dict[str, float]:
+        """Return the learning rate that tuning chose, by cell."""
+        tuned = self.cells.dropna(subset=["chosen"]) if "chosen" in self.cells else self.cells.iloc[:0]
+        pairs = zip(tuned["cell"], tuned.get("chosen", []), strict=True)
+        return {cell: chosen["learning_rate"] for cell, chosen in pairs if "learning_rate" in chosen}
+
     def board(self, dataset: str) -> pd.DataFrame:
         """Return the leaderboard of one data set, see `nnbench.analysis.tables`."""
-        return tables.leaderboard(self.replicas[self.replicas["dataset"] == dataset])
+        return leaderboard(self.of(dataset, "replicas"))
 
     def leaderboard(self) -> pd.DataFrame:
         """Return the leaderboards below each other, best cell first, accuracies in per cent."""
@@ -154,7 +171,7 @@ class Results:
     def pairs(self, dataset: str) -> pd.DataFrame:
         """Return every pair of cells of one data set with its verdict, see `nnbench.analysis.comparison`."""
         if dataset not in self._pairs:
-            self._pairs[dataset] = compare(self.replicas[self.replicas["dataset"] == dataset])
+            self._pairs[dataset] = compare(self.of(dataset, "replicas"))
         return self._pairs[dataset]
 
     def comparisons(self, cell: str | None = None) -> pd.DataFrame:
@@ -195,27 +212,6 @@ class Results:
         if len(at_edge):
             sentences.append(f"Still at the edge of the grid, so perhaps not at its best: {', '.join(at_edge)}.")
         return sentences
-
-    def accuracies(self) -> None:
-        """Draw each seed and each mean with its interval, a figure for each data set."""
-        for dataset in self.datasets:
-            board = self.board(dataset)
-            _, ax = plt.subplots(figsize=(8, 1.2 + 0.42 * len(board)), layout="constrained")
-            plots.accuracy_points(self.replicas[self.replicas["dataset"] == dataset], board, ax)
-
-    def learning_curves(self, metric: str = "val/accuracy", against: str = "epoch") -> None:
-        """Draw a metric over epochs, mean and spread over seeds, a figure for each data set."""
-        for dataset in self.datasets:
-            _, ax = plt.subplots(figsize=(8, 4.5), layout="constrained")
-            history = self.history[self.history["dataset"] == dataset]
-            plots.learning_curves(history, ax, metric=metric, against=against)
-
-    def confusion_matrix(self, cell: str | None = None) -> None:
-        """Draw a cell's confusion matrix, by default that of the best cell on each data set."""
-        best = [str(self.board(dataset)["cell"].iloc[0]) for dataset in self.datasets]
-        for name in best if cell is None else [cell]:
-            _, ax = plt.subplots(figsize=(6, 5), layout="constrained")
-            plots.confusion_matrix(self.confusion[name], ax).set_title(plots.plain(name))
 
     def origin(self) -> pd.DataFrame:
         """Return what produced the results: commands, run ids, versions, processor."""
@@ -262,7 +258,8 @@ def load(parameters: str | Path) -> Results:
 def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = None) -> Results:
     """Read a study from the store at a resolved URI, all of its cells or those; raises as `load` does."""
     pd.set_option("display.max_colwidth", None)  # a command that is cut off cannot be repeated
-    replicas, history, confusion = [], [], {}
+    tables: dict[str, list[pd.DataFrame]] = {"replicas": [], "history": [], "tuning": [], "untuned": []}
+    confusion = {}
     cells: list[dict[str, object]] = []
     environment: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -277,22 +274,24 @@ def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = N
                 continue
             cells[-1] |= _facts(record)
             choices["dataset"] = record.cell["dataset"]["name"]  # the choice `csv` says nothing of which file
-            replicas.append(record.replicas().assign(cell=label, **choices))
-            history.append(score_divergence(record.history(), record.chance).assign(cell=label, **choices))
+            tables["replicas"].append(record.replicas().assign(cell=label, **choices))
+            tables["history"].append(score_divergence(record.history(), record.chance).assign(cell=label, **choices))
+            if record.cell["tuning"]:
+                tables["tuning"].append(record.tuning().assign(cell=label, **choices))
+                tables["untuned"].append(record.untuned().assign(cell=label, **choices))
             confusion[label] = record.confusion()
             environment = record.environment()
     cells += [{"cell": name, "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
-    if not replicas:
+    if not tables["replicas"]:
         counts = pd.Series([cell["status"] for cell in cells], dtype=str).value_counts()
         others = "".join(f", {count} {status}" for status, count in counts.items())
         raise NothingToReportError(f"{experiment} has no finished cell in {uri}{others}")
     return Results(
         experiment,
-        pd.concat(replicas, ignore_index=True),
-        pd.concat(history, ignore_index=True),
-        pd.DataFrame(cells),
-        confusion,
-        environment,
+        cells=pd.DataFrame(cells),
+        confusion=confusion,
+        environment=environment,
+        **{name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts},
     )
 
 

@@ -3,6 +3,7 @@
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
+from nnbench.report import figures
 from nnbench.report.results import load
 
 results = load("parameters.json")
@@ -16,7 +17,47 @@ results.verdict()
 results.leaderboard()
 
 # %%
-results.accuracies()
+figures.accuracies(results)
+
+# %% [markdown]
+# ## Optimizers and activations
+# Mean test accuracy ± half of its 95 % interval. Solid frame: the best; dashed: what it cannot be told apart from.
+
+# %%
+figures.heatmap(results)
+
+# %% [markdown]
+# ## Learning curves
+# The mean over all seeds of each cell; the band is one standard deviation.
+
+# %%
+figures.learning_curves(results, "val/accuracy")
+
+# %%
+figures.learning_curves(results, "train/loss")
+
+# %%
+figures.learning_curves(results, "val/accuracy", against="time/train_seconds")
+
+# %% [markdown]
+# ## Time to target
+
+# %%
+figures.time_to_target(results)
+
+# %% [markdown]
+# ## What tuning chose, and its price
+# Chosen by validation accuracy on tuning seeds; the scores beside it are from fresh seeds, tuned and untuned alike.
+
+# %%
+results.price_of_tuning()
+
+# %%
+figures.price_of_tuning(results)
+
+# %%
+figures.learning_rates(results)
+
 # %% [markdown]
 # ## Paired comparisons
 # The leader and each other cell on equal seeds: exact sign-flip test, corrected for all pairs of cells. Equivalent is
@@ -24,31 +65,30 @@ results.accuracies()
 
 # %%
 results.comparisons()
-# %% [markdown]
-# ## Learning curves
-# The mean over seeds of each cell; the band is one standard deviation.
 
 # %%
-results.learning_curves("val/accuracy")
-# %%
-results.learning_curves("train/loss")
-# %% [markdown]
-# ## What tuning chose, and its price
-# Chosen by validation accuracy on tuning seeds; the scores beside it are from fresh seeds, tuned and untuned alike.
+figures.differences(results)
 
 # %%
-results.price_of_tuning()
+figures.ranks(results)
+
 # %% [markdown]
-# ## What the run doctor says
+# ## Confusion matrix of the best cell
+# Test split, all seeds together. `figures.confusion_matrix(results, "CELL")` draws another cell's.
+
+# %%
+figures.confusion_matrix(results)
+
+# %% [markdown]
+# ## Gradients, idle units, and what the run doctor says
+# Layers of the best cell; `figures.layers(results, "CELL")` draws another's.
+
+# %%
+figures.layers(results)
 
 # %%
 results.findings()
-# %% [markdown]
-# ## Confusion matrix of the best cell
-# Test split, all seeds together. `results.confusion_matrix("CELL")` draws another cell's.
 
-# %%
-results.confusion_matrix()
 # %% [markdown]
 # ## How to reproduce
 

@@ -20,6 +20,9 @@ from nnbench.protocol.stack import start
 from nnbench.terminal import in_bytes
 
 PROBE_STEPS = 16  # of each kind of stack
+PROBE_WORK = 1e9  # multiplications of a probe, about
+FEWEST_SAMPLES = 32
+LONG_EPOCH = 0.5  # seconds; a longer one needs no second try
 PROBE_SECONDS = 1.5  # for all kinds together; the rest is scaled from those that were tried
 
 
@@ -32,6 +35,7 @@ class Plan:
     num_steps: int  # of the stacks
     train_seconds: float
     num_bytes: int  # of the largest stack with its data
+    may_be_extended: bool  # by the tuning of some cell
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:
         num_steps=sum(stack.num_steps * stack.count for stack in stacks),
         train_seconds=_train_seconds(stacks),
         num_bytes=max((_num_bytes(stack) for stack in stacks), default=0),
+        may_be_extended=any(cell.tuning is not None and cell.tuning.max_extensions > 0 for cell in cells),
     )
 
 
@@ -93,8 +98,8 @@ def too_large(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> list[str]:
         if needed > available:
             problems.append(
                 f"hidden={list(cell.hidden)} on {dataset.name} with {len(cell.seeds)} seeds needs about "
-                f"{in_bytes(needed)} of memory, and this machine has {in_bytes(available)}; lower hidden or seeds, or "
-                "train fewer of them at once with stack_size=N"
+                f"{in_bytes(needed)} of memory, and this machine has {in_bytes(available)}; lower hidden, seeds "
+                "or tuning.num_trials, or train fewer networks at once with stack_size=N"
             )
     return problems
 
@@ -136,25 +141,34 @@ def _train_seconds(stacks: Iterable[_Stack]) -> float:
 
 
 def _epoch_seconds(stack: _Stack) -> float:
-    """Return how long an epoch of a stack takes, from some steps on some of the data; the first epoch warms up."""
+    """Return how long an epoch of a stack takes, from some steps on some of the data; a first epoch warms up.
+
+    Nothing is learned meanwhile, so that nothing can diverge and leave the stack.
+    """
     cell, train = stack.cell, stack.dataset.train
-    num_steps = cell.steps_per_epoch(len(train))
-    some = slice(None) if cell.batch_size == "full" else slice(cell.batch_size * PROBE_STEPS)
+    affordable = int(PROBE_WORK / (stack.num_replicas * sum(stack.params_by_layer)))  # samples
+    if cell.batch_size == "full":
+        some = slice(max(affordable, FEWEST_SAMPLES))
+    else:
+        some = slice(cell.batch_size * min(max(affordable // cell.batch_size, 1), PROBE_STEPS))
     samples = Split(train.inputs[some], train.labels[some])
-    tried_steps = cell.steps_per_epoch(len(samples))
     with threadpool_limits(1):
-        training = start(replace(cell, num_epochs=2, patience=None), stack.dataset, range(stack.num_replicas))
-        training.run(samples, samples, num_epochs=1)
-        step_seconds = training.train_seconds
-        watch_seconds = _watch_seconds(training)
-        started = perf_counter()
-        training.run(samples, samples, num_epochs=1)
-        seconds = perf_counter() - started
-    step_seconds = training.train_seconds - step_seconds
-    watch_seconds = _watch_seconds(training) - watch_seconds
-    evaluation_seconds = max(seconds - step_seconds - watch_seconds, 0) / (2 * len(samples))  # of a sample
-    num_samples = len(train) + len(stack.dataset.validation)
-    return step_seconds * num_steps / tried_steps + evaluation_seconds * num_samples + watch_seconds
+        tried = replace(cell, num_epochs=2, patience=None, schedule=_standing_still)
+        training = start(tried, stack.dataset, range(stack.num_replicas))
+        for _ in range(2):
+            before = [training.train_seconds, training.evaluation_seconds, _watch_seconds(training)]
+            training.run(samples, samples, num_epochs=1)
+            after = [training.train_seconds, training.evaluation_seconds, _watch_seconds(training)]
+            step_seconds, evaluation_seconds, watch_seconds = np.subtract(after, before).tolist()
+            if step_seconds > LONG_EPOCH:
+                break
+    num_evaluated = len(train) + len(stack.dataset.validation)
+    share = len(train) / len(samples)
+    return step_seconds * share + evaluation_seconds * num_evaluated / (2 * len(samples)) + watch_seconds
+
+
+def _standing_still(epoch: float, num_epochs: int) -> float:  # noqa: ARG001 - the signature of a schedule
+    return 0.0
 
 
 def _watch_seconds(training: Training) -> float:

@@ -11,7 +11,7 @@ from nnbench.tracking import read, record, sweeps
 from nnbench.tracking.read import Attempt
 
 WITH_RESULT = ("done", "diverged")
-STATES = (*WITH_RESULT, "running", "interrupted", "failed", "missing")
+STATES = ("done", "partly diverged", "diverged", "running", "interrupted", "failed", "missing")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Coverage:
     sweep: str | None  # None: all cells that the study has, as no sweep of it is known
     command: str
     cells: pd.DataFrame
+    num_others: int = 0  # cells of the study that are not of this sweep
 
     @property
     def complete(self) -> bool:
@@ -34,7 +35,9 @@ class Coverage:
 
     def matrix(self) -> pd.DataFrame:
         """Return what became of each optimizer (row) with each activation (column), in words."""
-        return self.cells.pivot_table(
+        partly = (self.cells["state"] == "done") & self.cells["reason"].str.endswith("seeds diverged")
+        words = self.cells["state"].where(~partly, "partly diverged")
+        return self.cells.assign(state=words).pivot_table(
             index="optimizer", columns="activation", values="state", aggfunc=_in_words, sort=False, fill_value="-"
         )
 
@@ -58,7 +61,8 @@ def coverage(uri: str, study: str, sweep: str | None = None) -> Coverage | None:
         chosen = {group: choices[group] for group in ("optimizer", "activation")}
         rows.append({"cell": label, **chosen, "state": state, "reason": reason, "fingerprint": fingerprint})
     cells = pd.DataFrame(rows).drop_duplicates("fingerprint", ignore_index=True).drop(columns="fingerprint")
-    return Coverage(study, plan["sweep"], plan["command"], cells)
+    num_others = len(attempts_by_fingerprint.keys() - set(plan["fingerprints"]))
+    return Coverage(study, plan["sweep"], plan["command"], cells, num_others)
 
 
 def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:

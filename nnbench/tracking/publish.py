@@ -99,6 +99,8 @@ class Publisher:
         if len(history):
             scored = record.score_divergence(history, cell.chance)
             curves = mean_curves(scored[scored["epoch"] > self.flushed_epoch])
+            if (replicas["status"] == "diverged").any():
+                curves = _without_stale(curves)
             metrics += _curve_metrics(curves, cell.cell["started"])
             metrics += _summary_metrics(_cell_summary(cell, replicas), _last_epoch(history), ended)
             self._log_dataset(run, cell)
@@ -120,6 +122,10 @@ class Publisher:
         """Write the nested run of one replica: its curves and its summary in one batch."""
         seed = row["seed"]
         params = {"seed": seed, **{group: cell.choices[group] for group in ("optimizer", "activation", "dataset")}}
+        if cell.cell["tuning"]:
+            params |= {f"optimizer.{name}": value for name, value in cell.cell["tuning"]["chosen"].items()}
+        if row["status"] == "diverged":
+            curves = _without_stale(record.score_divergence(curves, cell.chance))
         tags = {"mlflow.parentRunId": parent.info.run_id, "nnbench.status": row["status"]}
         run = self._run("replica", f"seed {seed}", f"{cell.identity.label} seed {seed}", cell.cell["started"], tags)
         if run.info.status == RUN_STATUS[row["status"]]:
@@ -220,6 +226,14 @@ def mean_curves(history: "pd.DataFrame") -> "pd.DataFrame":
     return curves
 
 
+def _without_stale(curves: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the curves that are scored after a divergence, and the clocks.
+
+    MLflow ranks a run by its latest values: those of all other curves would be from before. The record has them.
+    """
+    return curves[[name for name in curves if name.endswith("/accuracy") or name == SECONDS]]
+
+
 def _save_model(folder: Path, cell: Record, description: "Model") -> None:
     """Write the network as a model of MLflow's, which `served_model.py` runs from arrays and JSON."""
     import mlflow
@@ -295,6 +309,7 @@ def _cell_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
     summary["seeds"] = len(replicas)
     summary["seeds_diverged"] = int((replicas["status"] == "diverged").sum())
     summary["test/openings"] = cell.cell["test_openings"]
+    summary[SECONDS] = cell.cell["train_seconds"]  # of all stacks, where `stack_size` makes several
     summary["time/evaluation_seconds"] = cell.cell["evaluation_seconds"]
     summary["time/diagnostics_seconds"] = cell.cell["diagnostics_seconds"]
     summary["time/optimizer_seconds_per_step"] = cell.cell["optimizer_seconds_per_step"]

@@ -109,6 +109,11 @@ def experiment_id(uri: str, name: str) -> str:
             found = connection.get_experiment_by_name(name)
             if found is None:
                 raise
+    if found.lifecycle_stage == "deleted":
+        raise ValueError(
+            f"the experiment {name} is deleted; restore it with mlflow experiments restore -x {found.experiment_id}, "
+            "or give another name with tracking.experiment=NAME"
+        )
     return found.experiment_id
 
 

@@ -85,7 +85,7 @@ def test_the_disease_is_found_and_the_override_helps(name):
 
 
 def test_every_finding_but_health_is_tried():
-    assert {*SICK, "healthy"} == set(FINDINGS)
+    assert {*SICK, "healthy", "undecided"} == set(FINDINGS)
 
 
 def test_a_good_training_is_healthy():
@@ -149,9 +149,23 @@ def test_the_curves_alone_show_no_disease_of_a_good_training():
     assert finding.name == "healthy"
 
 
-def test_a_single_epoch_is_too_short_to_be_called_slow():
-    finding, _ = examined(*MOONS, "num_epochs=1")
-    assert finding.name == "healthy"
+@pytest.mark.parametrize("num_epochs", [1, 2, 4])
+def test_few_epochs_are_neither_called_slow_nor_healthy(num_epochs):
+    finding, _ = examined(*MOONS, f"num_epochs={num_epochs}", "optimizer=gd", "optimizer.learning_rate=1e-5")
+    assert (finding.name, finding.override) == ("undecided", "num_epochs=10")
+    assert has_numbers(finding.evidence)
+
+
+def test_following_the_advice_on_a_rate_far_too_high_does_not_lead_in_a_circle():
+    deep = ("dataset=digits", "hidden=[32,32,32]", "seeds=2")
+    finding, _ = examined(*deep, "optimizer.learning_rate=0.3")
+    assert finding.override == "optimizer.learning_rate=0.03"
+
+
+def test_a_divergence_before_the_first_step_is_a_matter_of_the_initial_weights():
+    wild = ("initializer=normal", "initializer.weight_std=1e6", "hidden=[32,32,32,32,32,32]", "seeds=2")
+    finding, _ = examined(*wild)
+    assert (finding.name, finding.override) == ("diverged", "initializer=auto")
 
 
 def test_a_single_epoch_can_show_that_the_first_steps_were_too_big():

@@ -222,11 +222,11 @@ def test_count_of_tuning_seeds_is_beyond_every_count_of_final_seeds(kind):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (LearningRateGrid, {"num_trials": 2}, "num_trials is 2; it must be at least 3"),
-        (LearningRateGrid, {"max_extensions": -1}, "max_extensions is -1; it must be at least 0"),
+        (LearningRateGrid, {"num_trials": 2}, "num_trials is 2; it must be 3 to 10000"),
+        (LearningRateGrid, {"max_extensions": -1}, "max_extensions is -1; it must be 0 to 10"),
         (LearningRateGrid, {"seeds": 0}, "seeds is 0; it must be a number from 1 to 1000"),
         (LearningRateGrid, {"seeds": (1, 1)}, r"seeds is \[1, 1\]; it must be a list of different seeds"),
-        (RandomSearch, {"num_trials": 0}, "num_trials is 0; it must be at least 1"),
+        (RandomSearch, {"num_trials": 0}, "num_trials is 0; it must be 1 to 10000"),
         (RandomSearch, {"draw_seed": -1}, "draw_seed is -1; it must be at least 0"),
         (RandomSearch, {"seeds": ()}, r"seeds is \[\]; it must be"),
         (RandomSearch, {"seeds": (-1,)}, r"seeds is \[-1\]; it must be"),

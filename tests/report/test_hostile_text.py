@@ -32,7 +32,7 @@ def test_hostile_text_is_shown_as_it_is(page):
 
 def test_figures_show_hostile_names_and_are_no_documents_with_scripts(page):
     figures = page.figures()
-    assert len(figures) == 8  # four for each of two data sets
+    assert len(figures) == 12  # six for each of two data sets
     for figure in figures:
         assert {element.tag.rpartition("}")[2] for element in figure.iter()}.isdisjoint({"script", "foreignObject"})
 

@@ -36,14 +36,14 @@ def test_notebook_was_executed_from_top_to_bottom_without_an_error(study):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert {output.output_type for output in outputs} <= {"display_data", "execute_result"}  # no error, no stream
-    assert sum("image/svg+xml" in output.data for output in outputs) == 4
+    assert sum("image/svg+xml" in output.data for output in outputs) == 7
 
 
 def test_page_needs_nothing_beside_itself(page):
     for _, name, value in page.attributes:
         if name in ("src", "href", "srcset", "poster", "data", "action"):
             assert value == "" or value.startswith(("#", "data:")), value[:80]
-    assert len(page.figures()) == 4
+    assert len(page.figures()) == 7
 
 
 def test_leaderboard_is_the_mean_of_each_cell_best_first(study, loaded, page):

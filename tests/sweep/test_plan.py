@@ -125,7 +125,7 @@ def test_planning_changes_no_result():
 
 
 def test_nothing_left_is_a_plan_of_nothing():
-    assert plan.make([], []) == plan.Plan(0, 0, 0, 0, 0)
+    assert plan.make([], []) == plan.Plan(0, 0, 0, 0, 0, may_be_extended=False)
 
 
 def test_network_that_is_too_large_is_refused_before_anything_is_allocated():

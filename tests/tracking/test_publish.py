@@ -230,8 +230,8 @@ def test_thousands_of_points_are_sent_in_parts(new_store, tmp_path, calls):
     num_summaries = sum(np.isfinite(values).all() for values in long.result.final.summary.values())
     stored = Counter(place for place, *_ in contents(made.database, STUDY)["metrics"].elements())
     assert stored["seed 0"] == num_points + num_summaries
-    # Seeds, diverged seeds, three times; the openings of the test split are those of the only seed.
-    assert stored["cell"] == num_points + num_summaries + 5
+    # Seeds, diverged seeds, four times; the openings of the test split are those of the only seed.
+    assert stored["cell"] == num_points + num_summaries + 6
     assert Counter(calls[0])["log_batch"] == 2 * math.ceil(stored["cell"] / 900)
 
 
