@@ -109,13 +109,23 @@ def test_large_offset_keeps_its_precision(arrays):
     np.testing.assert_allclose(shifted.train.inputs, plain.train.inputs, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "value"), [("none", 1e300), ("standard", 1e308), ("minmax", 1.7e308)])
+@pytest.mark.parametrize(("kind", "value"), [("none", 1e300), ("standard", 1.7e308), ("minmax", 1.7e308)])
 def test_numbers_too_large_for_the_dtype_are_refused(arrays, kind, value):
     inputs, labels = problem()
     inputs[:, 2] = np.where(np.arange(200) % 3, value, -value)
 
     with pytest.raises(DataError, match=f"'feature 2' holds numbers too large for float32 with scaling={kind}"):
         arrays(inputs=inputs, labels=labels, scaling=kind).load()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e-20, 1e20, 1e200, 1e300])
+def test_features_of_any_size_are_standardised_alike(arrays, size):
+    inputs, labels = problem()
+    plain = arrays(inputs=inputs, labels=labels, scaling="standard").load()
+
+    scaled = arrays(inputs=inputs * size, labels=labels, scaling="standard").load()
+
+    np.testing.assert_allclose(scaled.train.inputs, plain.train.inputs, rtol=1e-5, atol=1e-6)
 
 
 def test_bytes_are_scaled_as_numbers(arrays):
