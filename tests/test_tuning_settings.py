@@ -63,6 +63,17 @@ REFUSED = {
     (RANDOM, "optimizer.space.beta3={low:0.1,high:0.2}"): (
         f"optimizer.space.beta3 is not an option of Adam; {KNOWN}; did you mean beta2?"
     ),
+    (
+        GRID,
+        "tuning.num_trials=20000",
+    ): "tuning.num_trials is 20000; it must be 3 to 10000: with fewer the grid is all edge",
+    (GRID, "tuning.seeds=[9007199254740992]"): (
+        "tuning.seeds is [9007199254740992]; it must be a list of different seeds, each from 0 to below 2^53"
+    ),
+    ("vary=order", "batch_size=full"): (
+        "vary is order and batch_size is full, so that every seed is the same training; use vary=all or vary=init, "
+        "a smaller batch_size, or seeds=1"
+    ),
     (RANDOM, "optimizer.space.beta1.low=0.995"): (
         "optimizer.space.beta1.low is 0.995 and high is 0.99; low must be below high, and both finite"
     ),

@@ -129,6 +129,10 @@ def test_the_content_of_the_data_changes_it():
     assert mark(digest="other content") != mark()
 
 
+def test_large_whole_numbers_are_told_apart():
+    assert mark({"seeds": [2**53]}) != mark({"seeds": [2**53 + 1]})
+
+
 def test_true_is_not_one():
     assert mark({"model": {"bias": True}}) != mark({"model": {"bias": 1}})
 

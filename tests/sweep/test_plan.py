@@ -9,6 +9,7 @@ import pytest
 from sweep_cases import OWN, STEPS, TINY, WARNINGS_OF_MLFLOW, Place, cells_and_data
 
 from nnbench.protocol.result import run
+from nnbench.protocol.stack import start
 from nnbench.settings import ConfigError
 from nnbench.sweep import plan
 
@@ -100,6 +101,15 @@ def test_seconds_grow_with_the_epochs_and_the_stacks(monkeypatch, settings):
     per_epoch = plan_of(*IRIS, *settings, "seeds=5", "num_epochs=1").train_seconds
     assert per_epoch == {(): 5, ("stack_size=2",): 2 + 2 + 1, GRID: 5 * 2 + 5 + 5}[settings]
     assert plan_of(*IRIS, *settings, "seeds=5", "num_epochs=700").train_seconds == 700 * per_epoch
+
+
+def test_a_cell_that_would_diverge_lends_its_short_life_to_no_other(monkeypatch):
+    probed = []
+    monkeypatch.setattr(plan, "start", lambda *cell: probed.append(start(*cell)) or probed[-1])
+    plan_of(*IRIS, "optimizer=gd", "optimizer.learning_rate=1e30", "seeds=5")
+    (training,) = probed
+    assert not training.diverged.any()  # the probe learns nothing
+    assert training.num_replica_steps == 5 * training.num_steps > 0
 
 
 def test_seconds_of_kinds_there_is_no_time_to_try_are_scaled_by_their_work(monkeypatch):

@@ -376,6 +376,40 @@ def test_cell_of_which_a_seed_diverged_has_a_mean_accuracy_and_no_mean_loss(risk
     assert not losses & metrics.keys()
 
 
+def test_diverged_replica_has_no_latest_value_from_before(risky):
+    database, results = risky
+    final = results["Seldom"].final
+    (diverged,) = np.flatnonzero(final.trained.diverged)
+    query = (
+        "SELECT m.key, m.value FROM latest_metrics m JOIN runs r USING (run_uuid) JOIN tags t USING (run_uuid) "
+        "WHERE r.name = ? AND t.key = 'nnbench.kind' AND t.value = 'replica'"
+    )
+    metrics = dict(rows(database, query, f"Seldom seed {final.trained.seeds[diverged]}"))
+    curves = {name: value for name, value in metrics.items() if name in final.trained.history}
+    assert {"train/accuracy", "val/accuracy"} <= curves.keys()
+    assert not [name for name in curves if name.endswith("loss") or name.startswith("layer")]
+    assert (metrics["val/accuracy"], metrics["test/accuracy"]) == pytest.approx((1 / 3, 1 / 3))
+
+
+def test_replica_of_a_tuned_cell_says_the_learning_rate_that_it_was_trained_with(risky):
+    database, results = risky
+    query = (
+        "SELECT DISTINCT p.value FROM params p JOIN runs r USING (run_uuid) JOIN tags t USING (run_uuid) WHERE r.name "
+        "LIKE 'GD %' AND p.key = 'optimizer.learning_rate' AND t.key = 'nnbench.kind' AND t.value = 'replica'"
+    )
+    assert [float(value) for (value,) in rows(database, query)] == [results["GD"].tuning.chosen["learning_rate"]]
+
+
+def test_seconds_of_a_cell_are_those_of_all_its_stacks(new_store, tmp_path):
+    job, activations = job_of("dataset=iris", "hidden=[4]", "num_epochs=3", "seeds=5", "stack_size=2")
+    cell = parse(job.config, job.choices, activations)
+    dataset = load(cell.source, cell.dtype)
+    made = new_store()
+    publish(Trained(job, cell, dataset, None, run_cell(cell, dataset)).write(tmp_path / "job"), made.uri, STUDY)
+    recorded = record.read(tmp_path / "job" / record.FOLDER).cell["train_seconds"]
+    assert latest(made.database, job.label)["time/train_seconds"] == recorded
+
+
 @pytest.mark.parametrize("name", ["test/loss", "val/loss", "val/selected_loss", "train/loss"])
 def test_search_for_the_lowest_loss_does_not_find_a_cell_by_the_seeds_it_has_left(risky, name):
     database, _ = risky

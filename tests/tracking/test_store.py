@@ -190,3 +190,13 @@ def test_a_folder_whose_name_means_something_in_a_uri_is_refused(tmp_path, name)
     with pytest.raises(ValueError, match="work in another folder"):
         store.prepare(f"sqlite:///{tmp_path / name / 'mlflow.db'}", "nnbench")
     assert list((tmp_path / name).iterdir()) == []
+
+
+def test_a_deleted_experiment_is_refused_with_the_way_to_restore_it(new_store):
+    made = new_store()
+    number = store.experiment_id(made.uri, "gone")
+    store.client(made.uri).delete_experiment(number)
+    with pytest.raises(
+        ValueError, match=f"gone is deleted; restore it with mlflow experiments restore -x {number}, or"
+    ):
+        store.experiment_id.__wrapped__(made.uri, "gone")  # the function without its memory
