@@ -129,8 +129,8 @@ def run(
         # One BLAS thread: small matrices gain nothing from more, and the bits stay the same.
         with progress, threadpool_limits(1):
             cell = parse(job.config, job.choices, activation_choices)
-            accuracy = attempt.train(cell, progress)
-        progress.line(accuracy)
+            line = attempt.train(cell, progress)
+        progress.line(line)
     except Exception as error:  # one failure costs one cell
         attempt.failed(error)
         progress.line(f"failed: {type(error).__name__}: {error}")
