@@ -10,6 +10,7 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from nnbench.places import CONF, EXPERIMENTS
 if TYPE_CHECKING:
     from nnbench.data import Dataset
     from nnbench.grid import Grid
+    from nnbench.protocol.baselines import BaselineCell
     from nnbench.protocol.cell import Cell
 
 SWEEP = "NNBENCH_SWEEP"  # the variable that holds a sweep's id; it reaches the workers of every launcher
@@ -56,6 +58,7 @@ def run() -> int:
         plan = grid.expand(arguments)
         cells = _cells(plan)
         datasets = _datasets(cells)
+        plan, cells, datasets = _with_baselines(plan, cells, datasets)
     except ConfigError as error:
         terminal.print_problems(error.problems)
         return 2
@@ -67,7 +70,7 @@ def run() -> int:
     return _sweep(plan, cells, datasets)
 
 
-def _cells(plan: "Grid") -> "list[Cell]":
+def _cells(plan: "Grid") -> "list[Cell | BaselineCell]":
     """Turn every job into a cell; raise ConfigError with the problems of all of them."""
     from nnbench.settings import ConfigError, parse
 
@@ -86,12 +89,25 @@ def _cells(plan: "Grid") -> "list[Cell]":
     return cells
 
 
-def _datasets(cells: "list[Cell]") -> "list[Dataset]":
+def _with_baselines(
+    plan: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]"
+) -> "tuple[Grid, list[Cell | BaselineCell], list[Dataset]]":
+    """Return grid, cells and data with the baselines that belong to them behind."""
+    from nnbench import grid
+    from nnbench.sweep import baselines
+
+    jobs = baselines.beside(plan, datasets)
+    plan = grid.extended(plan, jobs)
+    added = _cells(replace(plan, jobs=plan.jobs[plan.num_swept :]))
+    return plan, cells + added, datasets + _datasets(added)
+
+
+def _datasets(cells: "list[Cell | BaselineCell]") -> "list[Dataset]":
     """Load the data of every cell, downloading what is missing; raise ConfigError with all that does not fit."""
     from nnbench.data import DataError
     from nnbench.data.loading import load
     from nnbench.settings import ConfigError, check_against_data
-    from nnbench.sweep.plan import too_large
+    from nnbench.sweep.plan import only_networks, too_large
 
     datasets, problems = [], []
     for cell in cells:
@@ -101,13 +117,15 @@ def _datasets(cells: "list[Cell]") -> "list[Dataset]":
             problems.append(str(error))
         else:
             problems += check_against_data(cell, datasets[-1])
-    problems = problems or too_large(cells, datasets)
+    problems = problems or too_large(*only_networks(cells, datasets))
     if problems:
         raise ConfigError(problems)
     return datasets
 
 
-def _distinct(plan: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> "tuple[list[Cell], list[Dataset]]":
+def _distinct(
+    plan: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]"
+) -> "tuple[list[Cell | BaselineCell], list[Dataset]]":
     """Return the cells and their data less those that are the same setting as an earlier one."""
     from nnbench.sweep import job
 
@@ -116,8 +134,10 @@ def _distinct(plan: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> "
     return [cells[number] for number in first], [datasets[number] for number in first]
 
 
-def _sweep(grid: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> int:
+def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]") -> int:
     """Plan, let Hydra run every job unless the plan is all that is asked for, and show what came of them.
+
+    The baselines beside them are trained behind them, in this process.
 
     Returns the exit status.
     """
@@ -128,14 +148,21 @@ def _sweep(grid: "Grid", cells: "list[Cell]", datasets: "list[Dataset]") -> int:
         try:
             sweep = job.prepare(grid, datasets)
             left = sweep.missing()
-            terminal.print_plan(
-                plan.make([cells[number] for number in left], [datasets[number] for number in left]),
-                num_done=len(set(sweep.finished)),
-            )
+            networks = plan.only_networks([cells[number] for number in left], [datasets[number] for number in left])
+            num_fits = sum(cells[number].num_trainings() for number in left if grid.jobs[number].is_baseline)
+            terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(set(sweep.finished)))
             if grid.jobs[0].config["dry_run"]:
                 terminal.print_cells(sweep)
                 return 0
             train_cell()
+            for number in range(grid.num_swept, len(grid.jobs)):
+                job.run(
+                    grid.jobs[number],
+                    number=number,
+                    folder=grid.folder / str(number),
+                    sweep_folder=grid.folder,
+                    activation_choices=grid.activation_choices,
+                )
         except KeyboardInterrupt:
             return outcome.show(grid, stopped_by=signal.SIGINT)
         except SystemExit as stop:  # Hydra's way to say that a job raised, or ours to say SIGTERM

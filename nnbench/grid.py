@@ -8,7 +8,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nnbench.places import COMMANDS, CONF, EXPERIMENTS
-from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
+from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, is_baseline
 from nnbench.protocol.naming import flat_settings, labels
 from nnbench.settings import ConfigError, nearest
 
@@ -45,6 +45,11 @@ class Job:
     def tracked(self) -> bool:
         """Whether MLflow gets to know of it."""
         return self.choices["tracking"] != "none"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of a model of scikit-learn's, not of our networks."""
+        return is_baseline(self.config)
 
     @property
     def study(self) -> str:
@@ -73,15 +78,36 @@ class Grid:
     sweep: str
     command: str
     activation_choices: Mapping[str, Mapping[str, Any]]
+    model_files: Mapping[str, Path]  # the file of each choice of model
+    num_swept: int  # the jobs that Hydra runs; behind them stand the baselines that go beside them
 
 
 def activation_choices(folders: Iterable[Path | str]) -> dict[str, Any]:
     """Return the configuration of every activation by its name; a folder hides those behind it."""
-    choices: dict[str, Any] = {}
+    files = _files("activation", folders)
+    return {name: OmegaConf.to_container(OmegaConf.load(path), resolve=True) for name, path in files.items()}
+
+
+def _files(group: str, folders: Iterable[Path | str]) -> dict[str, Path]:
+    """Return the file of every choice of a group by its name; a folder hides those behind it."""
+    files: dict[str, Path] = {}
     for folder in folders:
-        for path in sorted(Path(folder).glob("activation/*.yaml")) if str(folder) else []:
-            choices.setdefault(path.stem, OmegaConf.to_container(OmegaConf.load(path), resolve=True))
-    return choices
+        for path in sorted(Path(folder).glob(f"{group}/*.yaml")) if str(folder) else []:
+            files.setdefault(path.stem, path)
+    return files
+
+
+def baseline_job(job: Job, name: str, file: Path) -> Job:
+    """Return the job of a baseline on the data, the seeds and the other settings of a job."""
+    config = OmegaConf.create({**job.config, "model": OmegaConf.load(file)})
+    return Job(_plain(config), {**job.choices, "model": name})
+
+
+def extended(grid: Grid, jobs: Sequence[Job]) -> Grid:
+    """Return a grid with further jobs behind those that Hydra runs; labels tell all of them apart."""
+    together = [*grid.jobs, *jobs]
+    names = labels([flat_settings(job.config, job.choices) for job in together])
+    return replace(grid, jobs=tuple(replace(job, label=name) for job, name in zip(together, names, strict=True)))
 
 
 def job_of(config: DictConfig, hydra_config: Any) -> Job:
@@ -138,16 +164,31 @@ def expand(arguments: argparse.Namespace) -> Grid:
             problems += more
         if not jobs:
             problems.append("the sweep has no cell; one of its keys has an empty range of values")
-    names = labels([flat_settings(job.config, job.choices) for job in jobs])
-    return Grid(
-        jobs=tuple(replace(job, label=label) for job, label in zip(jobs, names, strict=True)),
+    model_files = _files("model", folders)
+    problems += [line for job in jobs for line in _unknown_baselines(job, model_files)]
+    grid = Grid(
+        jobs=tuple(jobs),
         problems=tuple(dict.fromkeys(problems)),
         multirun=multirun,
         folder=Path(hydra_config.sweep.dir if multirun else hydra_config.run.dir).absolute(),
         sweep=os.environ["NNBENCH_SWEEP"],
         command=shlex.join(["python", "-m", "nnbench", *sys.argv[1:]]),
         activation_choices=activation_choices(folders),
+        model_files=model_files,
+        num_swept=len(jobs),
     )
+    return extended(grid, [])
+
+
+def _unknown_baselines(job: Job, model_files: Mapping[str, Path]) -> list[str]:
+    """Return a line for each entry of `baselines` that is no baseline."""
+    names = job.config.get("baselines")
+    known = [name for name, file in model_files.items() if "_target_" in OmegaConf.load(file)]
+    return [
+        f"baselines has {name}, which is not a baseline{nearest(str(name), known)}"
+        for name in (names if isinstance(names, list) else [])
+        if name not in known
+    ]
 
 
 def _extra_folder(name: str) -> Path:

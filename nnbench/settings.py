@@ -26,8 +26,9 @@ from nnbench.nn.activations import CurvedActivation
 from nnbench.nn.diagnostics import Diagnostics
 from nnbench.nn.losses import CurvedLoss
 from nnbench.nn.optimizers import Optimizer
+from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell, Vary
-from nnbench.protocol.fingerprint import seed_list
+from nnbench.protocol.fingerprint import is_baseline, seed_list
 from nnbench.protocol.search import END_OF_SEEDS, LearningRateGrid, Range, Search
 
 AtLeast1 = Annotated[int, Field(ge=1, le=10**9)]
@@ -42,12 +43,15 @@ PASSED_ON = (
     "vary",
     "selection",
     "patience",
-    "dtype",
     "diagnostics",
     "target_accuracy",
     "stack_size",
 )
-HOMES = {"dataset": "nnbench.data", "tuning": "nnbench.protocol"}  # of the classes of a group; else nnbench.nn
+HOMES = {
+    "dataset": "nnbench.data",
+    "tuning": "nnbench.protocol",
+    "model": "nnbench.protocol",
+}  # of the classes of a group; else nnbench.nn
 COMPONENTS = ("dataset", "optimizer", "activation", "loss", "initializer", "schedule")
 
 
@@ -84,6 +88,7 @@ class Settings(BaseModel):
     dtype: Literal["float32", "float64"] = Field(description="float32 or float64")
     diagnostics: Diagnostics = Field(description="none, basic or full")
     plugins: list[str] = Field(description="a list of names of Python modules")
+    baselines: Literal["auto"] | list[str] = Field(description="auto, or a list of choices of the group model")
     stack_size: AtLeast1 | None = Field(description="a number of replicas, at least 1, or null")
     resume: bool = Field(description="true or false")
     report: bool = Field(description="true or false")
@@ -103,7 +108,7 @@ class Settings(BaseModel):
 
 
 class ModelSettings(BaseModel):
-    """The group `model`."""
+    """The group `model`, of networks."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -122,15 +127,19 @@ class TrackingSettings(BaseModel):
 NESTED: dict[str, type[BaseModel]] = {"model": ModelSettings, "tracking": TrackingSettings}
 
 
-def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choices: Mapping[str, Any]) -> Cell:
-    """Turn a resolved configuration into a cell.
+def parse(
+    config: Mapping[str, Any], choices: Mapping[str, str], activation_choices: Mapping[str, Any]
+) -> Cell | BaselineCell:
+    """Turn a resolved configuration into a cell, of networks or of a baseline.
 
     `choices` are the names chosen in each group; `activation_choices` maps the name of each activation to its
     configuration, for `layer_activations`. Raises ConfigError with every problem that can be seen without the data.
     """
     problems: list[str] = []
+    baseline = isinstance(config.get("model"), Mapping) and is_baseline(config)
+    checked = {**config, "model": {"bias": True}} if baseline else dict(config)  # a baseline's class checks its options
     try:
-        Settings.model_validate(dict(config))  # strict: "3" is no integer, 1 is no boolean
+        Settings.model_validate(checked)  # strict: "3" is no integer, 1 is no boolean
     except ValidationError as error:
         problems += [_sentence(config, details) for details in _first_for_each_key(error)]
 
@@ -141,7 +150,7 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
         except ConfigError as error:
             problems += error.problems
     parts: dict[str, Any] = {}
-    for group in COMPONENTS:
+    for group in (*COMPONENTS, "model") if baseline else COMPONENTS:
         if isinstance(config.get(group), Mapping):
             try:
                 parts[group] = component(group, _without_space(config[group]), plugins)
@@ -178,9 +187,15 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
     if problems:
         raise ConfigError(problems)
 
+    common = {
+        "choices": dict(choices),
+        "source": parts["dataset"](),
+        "seeds": tuple(seed_list(config["seeds"])),
+        "dtype": config["dtype"],
+    }
+    if baseline:
+        return BaselineCell(model=parts["model"](), **common)
     return Cell(
-        choices=dict(choices),
-        source=parts["dataset"](),
         activations=activations,
         loss=parts["loss"](),
         initializer=parts["initializer"](),
@@ -188,19 +203,19 @@ def parse(config: Mapping[str, Any], choices: Mapping[str, str], activation_choi
         new_optimizer=parts["optimizer"],
         hidden=tuple(config["hidden"]),
         bias=config["model"]["bias"],
-        seeds=tuple(seed_list(config["seeds"])),
         learning_rate=_learning_rate(parts["optimizer"]),
         tuning=search,
         space=space,
         untuned={name: hyperparameter(parts["optimizer"], name) for name in space},
         **{key: config[key] for key in PASSED_ON},
+        **common,
     )
 
 
-def check_against_data(cell: Cell, dataset: Dataset) -> list[str]:
+def check_against_data(cell: Cell | BaselineCell, dataset: Dataset) -> list[str]:
     """Return the problems of settings that do not fit the data."""
     num_samples = len(dataset.train)
-    if cell.batch_size == "full" or cell.batch_size <= num_samples:
+    if isinstance(cell, BaselineCell) or cell.batch_size == "full" or cell.batch_size <= num_samples:
         return []
     return [
         f"batch_size is {cell.batch_size} but the training split of {dataset.name} has {num_samples} samples; "

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nnbench.data import Dataset
     from nnbench.nn import Training
+    from nnbench.protocol.baselines import BaselineCell
     from nnbench.protocol.cell import Cell
     from nnbench.sweep.plan import Plan
     from nnbench.sweep.status import Coverage
@@ -102,11 +103,17 @@ class CellProgress:
             )
 
 
-def print_size(cells: "Sequence[Cell]", datasets: "Sequence[Dataset]") -> None:
+def print_size(cells: "Sequence[Cell | BaselineCell]", datasets: "Sequence[Dataset]") -> None:
     """Print what a sweep consists of, and the data it trains on."""
+    from nnbench.protocol.baselines import BaselineCell
+
     console = err()
-    trainings = sum(cell.num_trainings() for cell in cells)
-    console.print(f"{_count(len(cells), 'cell')}, {_count(trainings, 'training')}")
+    networks = [cell for cell in cells if not isinstance(cell, BaselineCell)]
+    baselines = [cell.choices["model"] for cell in cells if isinstance(cell, BaselineCell)]
+    trainings = sum(cell.num_trainings() for cell in networks)
+    beside = f"; beside them {', '.join(dict.fromkeys(baselines))}" if baselines and networks else ""
+    size = f"{_count(len(networks), 'cell')}, {_count(trainings, 'training')}{beside}"
+    console.print(Text(size if networks else f"baselines: {', '.join(baselines)}"))
     for dataset in {dataset.name: dataset for dataset in datasets}.values():
         sizes = " / ".join(str(len(split)) for split in (dataset.train, dataset.validation, dataset.test))
         console.print(
@@ -117,16 +124,19 @@ def print_size(cells: "Sequence[Cell]", datasets: "Sequence[Dataset]") -> None:
             console.print(Text.assemble(("warning: ", "yellow"), warning))
 
 
-def print_plan(plan: "Plan", *, num_done: int) -> None:
-    """Print what there is left to train, and what that takes."""
+def print_plan(plan: "Plan", *, num_fits: int, num_done: int) -> None:
+    """Print what there is left to train, and what that takes; `num_fits` are those of baselines."""
+    fits = f"{_count(num_fits, 'fit')} of baselines" if num_fits else ""
     if num_done:
         err().print(f"{_count(num_done, 'cell')} done already, {plan.num_cells} to train")
     if plan.num_cells:
         err().print(
             f"plan: {_count(plan.num_trainings, 'training')}, {_count(plan.num_steps, 'step')} of the stacks, "
             f"about {_duration(plan.train_seconds)} of training, cell by cell, and {in_bytes(plan.num_bytes)} of memory"
-            f"{'; extensions of a grid come on top' if plan.may_be_extended else ''}"
+            f"{'; extensions of a grid come on top' if plan.may_be_extended else ''}{f'; then {fits}' if fits else ''}"
         )
+    elif fits:
+        err().print(f"plan: {fits}")
 
 
 def print_coverage(coverage: "Coverage") -> None:
@@ -187,7 +197,8 @@ def print_leaderboard(board: "pd.DataFrame", *, dataset: str | None) -> None:
     columns[tuned] = []
     for row in board.itertuples():
         columns["test"].append(f"{100 * row.mean:.2f}")
-        columns["95 % interval"].append(f"{100 * row.low:.2f} to {100 * row.high:.2f}" if row.seeds > 1 else "one seed")
+        interval = f"{100 * row.low:.2f} to {100 * row.high:.2f}" if row.seeds > 1 else "one seed"
+        columns["95 % interval"].append("draws nothing" if row.one_fit else interval)
         columns["validation"].append(f"{100 * row.val_accuracy:.2f}" if row.diverged < row.seeds else "-")
         columns["seeds"].append(str(row.seeds))
         columns["diverged"].append(str(row.diverged))
@@ -225,7 +236,7 @@ def _tuned_words(chosen: Mapping[str, float], *, bare: bool) -> str:
 def print_findings(cells: Sequence[Mapping[str, Any]]) -> None:
     """Print what the doctor has to say of the cells that are not healthy."""
     for cell in cells:
-        if cell["finding"] != "healthy":
+        if cell["finding"] not in ("healthy", ""):
             advice = f"; try {cell['override']}" if cell["override"] else ""
             out().print(Text(f"doctor  {cell['cell']}: {cell['finding']} ({cell['evidence']}){advice}"))
 

@@ -32,6 +32,11 @@ class Scaler:
             scaled[rows] = (inputs[rows] - self.offset) / self.divisor + self.low
         return scaled
 
+    def inverse(self, scaled: NDArray) -> NDArray:
+        """Return raw inputs from scaled ones, in float64, up to rounding; a constant comes back as itself."""
+        raw: NDArray = np.where(np.isinf(self.divisor), 0, np.asarray(scaled, np.float64) - self.low)
+        return raw * np.where(np.isinf(self.divisor), 1, self.divisor) + self.offset
+
     def save(self, path: Path) -> None:
         """Write the three numbers or arrays to an .npz file."""
         with path.open("wb") as file:

@@ -22,41 +22,55 @@ class TestScores:
 
     summary: Mapping[str, NDArray]  # metric -> (replicas,)
     predictions: NDArray  # (replicas, samples), -1 for a diverged replica
+    probabilities: NDArray | None  # (replicas, samples, classes), not a number for a diverged replica; None: not known
     confusion: NDArray  # (replicas, classes, classes), counts; row = true class, column = predicted class
     by_class: Mapping[str, NDArray]  # precision, recall, f1 -> (replicas, classes)
 
 
 def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
     """Predict the test split once with every usable replica, a mask (replicas,), and count."""
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    num_replicas, num_classes = model.num_replicas, dataset.num_classes
     labels = dataset.test.labels
-    accuracy = np.full(num_replicas, 1 / num_classes)
-    loss = np.full(num_replicas, np.nan)
-    predictions = np.full((num_replicas, len(labels)), -1, dtype=np.int64)
-    confusion = np.zeros((num_replicas, num_classes, num_classes), dtype=np.int64)
-    by_class = {name: np.full((num_replicas, num_classes), np.nan) for name in ("precision", "recall", "f1")}
-
-    macro = {f"test/{name}_macro": np.full(num_replicas, np.nan) for name in by_class}
+    loss = np.full(model.num_replicas, np.nan)
+    predictions = np.full((model.num_replicas, len(labels)), -1, dtype=np.int64)
+    probabilities = np.full((*predictions.shape, dataset.num_classes), np.nan, dtype=model.params.dtype)
     places = np.flatnonzero(usable)
     if len(places):
         good = model.with_params(model.params[places])
         logits = good.logits(dataset.test.inputs)
         loss[places] = good.loss(logits, labels, np.empty_like(logits))
         predictions[places] = good.loss.predict(logits)
-        accuracy[places] = (predictions[places] == labels).mean(axis=-1)
-    for place in places:
-        confusion[place] = confusion_matrix(labels, predictions[place], labels=np.arange(num_classes))
-        scores = precision_recall_fscore_support(
-            labels, predictions[place], labels=np.arange(num_classes), zero_division=0
-        )
+        probabilities[places] = good.loss.probabilities(logits)
+    return count(predictions, dataset, loss=loss, probabilities=probabilities)
+
+
+def count(predictions: NDArray, dataset: Dataset, *, loss: NDArray, probabilities: NDArray | None) -> TestScores:
+    """Return the scores of predictions of the test split, (replicas, samples), -1 for a diverged replica.
+
+    `loss` is (replicas,), `probabilities` (replicas, samples, classes) where they are known.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    labels, num_replicas, num_classes = dataset.test.labels, len(predictions), dataset.num_classes
+    accuracy = np.full(num_replicas, 1 / num_classes)
+    confusion = np.zeros((num_replicas, num_classes, num_classes), dtype=np.int64)
+    by_class = {name: np.full((num_replicas, num_classes), np.nan) for name in ("precision", "recall", "f1")}
+    macro = {f"test/{name}_macro": np.full(num_replicas, np.nan) for name in by_class}
+    usable = (predictions >= 0).all(axis=-1)
+    for place in np.flatnonzero(usable):
+        predicted = predictions[place]
+        accuracy[place] = (predicted == labels).mean()
+        confusion[place] = confusion_matrix(labels, predicted, labels=np.arange(num_classes))
+        scores = precision_recall_fscore_support(labels, predicted, labels=np.arange(num_classes), zero_division=0)
         for values, column in zip(by_class.values(), scores, strict=False):
             values[place] = column
         # Over the classes that are there or were predicted, as scikit-learn has it by default.
-        means = precision_recall_fscore_support(labels, predictions[place], average="macro", zero_division=0)
+        means = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
         for scores_of_all, mean in zip(macro.values(), means, strict=False):
             scores_of_all[place] = mean
-
-    summary = {"test/accuracy": accuracy, "test/loss": loss, **macro, "test/openings": usable.astype(float)}
-    return TestScores(summary=summary, predictions=predictions, confusion=confusion, by_class=by_class)
+    return TestScores(
+        summary={"test/accuracy": accuracy, "test/loss": loss, **macro, "test/openings": usable.astype(float)},
+        predictions=predictions,
+        probabilities=probabilities,
+        confusion=confusion,
+        by_class=by_class,
+    )

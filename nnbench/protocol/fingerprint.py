@@ -19,7 +19,9 @@ OUTPUT_OPTIONS = {
     "plugins",
     "choices",
     "stack_size",
+    "baselines",
 }
+OF_BASELINES = ("model", "dataset", "seeds", "dtype")  # all that a baseline depends on
 PLACES_OF_DATA = {
     "_target_",
     "root",
@@ -36,16 +38,24 @@ def fingerprint(config: Mapping[str, Any], data_digest: str, activation_choices:
     That is what `layer_activations` stands for, too, and the file of each plugin that the configuration uses.
     """
     determining = {key: value for key, value in config.items() if key not in OUTPUT_OPTIONS}
+    if is_baseline(config):
+        determining = {key: config[key] for key in OF_BASELINES}
+    else:
+        determining["layer_activations"] = [activation_choices[name] for name in config["layer_activations"] or []]
+        if not config["tuning"]:  # nothing looks at the space
+            determining["optimizer"] = {key: value for key, value in config["optimizer"].items() if key != "space"}
     determining["seeds"] = seed_list(config["seeds"])
     determining["dataset"] = {key: value for key, value in config["dataset"].items() if key not in PLACES_OF_DATA}
-    determining["layer_activations"] = [activation_choices[name] for name in config["layer_activations"] or []]
-    if not config["tuning"]:  # nothing looks at the space
-        determining["optimizer"] = {key: value for key, value in config["optimizer"].items() if key != "space"}
     plugins = sorted({name.rpartition(".")[0] for name in _targets(determining)} & set(config["plugins"]))
     determining["code"] = {name: hashlib.sha256(_code(name)).hexdigest() for name in plugins}
     determining |= {"data_digest": data_digest, "protocol_version": PROTOCOL_VERSION}
     text = json.dumps(_canonical(determining), sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_baseline(config: Mapping[str, Any]) -> bool:
+    """Whether a resolved configuration is of a model that has a class of its own, not of our networks."""
+    return "_target_" in config["model"]
 
 
 def seed_list(seeds: int | list[int]) -> list[int]:

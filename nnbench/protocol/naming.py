@@ -3,14 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnbench.protocol.fingerprint import OUTPUT_OPTIONS
+from nnbench.protocol.fingerprint import OF_BASELINES, OUTPUT_OPTIONS, is_baseline
 
 ALWAYS_NAMED = ("optimizer", "activation")
 NAMED_IF_DIFFERENT = ("dataset", "model", "loss", "initializer", "schedule", "tuning")
+NAMES_OF_BASELINES = ("model",)
 
 
 def flat_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
-    """Return a resolved configuration without levels: a group is named by its choice, its options as group.option."""
+    """Return a resolved configuration without levels: a group is named by its choice, its options as group.option.
+
+    Of a baseline it has nothing that is for networks alone.
+    """
+    if is_baseline(config):
+        config = {key: value for key, value in config.items() if key in OF_BASELINES or key in OUTPUT_OPTIONS}
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if key in choices and isinstance(value, Mapping):
@@ -24,11 +30,23 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict
 def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a label for each cell from its flat settings.
 
-    Optimizer and activation always, the other groups where cells differ in them, then the options in which cells of
-    equal choices differ.
+    Of networks optimizer and activation always, of baselines the model, then the other groups in which those of a kind
+    differ, then the options in which cells of equal choices differ.
     """
-    groups = [*ALWAYS_NAMED, *(group for group in NAMED_IF_DIFFERENT if _differ(settings, group))]
-    return [" ".join([*_words(entry, groups), *_options(entry, groups, settings)]) for entry in settings]
+    names = [""] * len(settings)
+    networks = [place for place, entry in enumerate(settings) if "optimizer" in entry]
+    baselines = [place for place, entry in enumerate(settings) if "optimizer" not in entry]
+    for places, always in ((networks, ALWAYS_NAMED), (baselines, NAMES_OF_BASELINES)):
+        of_kind = [settings[place] for place in places]
+        groups = [*always, *(group for group in NAMED_IF_DIFFERENT if group not in always and _differ(of_kind, group))]
+        places_by_words: dict[str, list[int]] = {}
+        for place in places:
+            places_by_words.setdefault(" ".join(_words(settings[place], groups)), []).append(place)
+        for words, alike in places_by_words.items():
+            options = _options([settings[place] for place in alike])
+            for place, told in zip(alike, options, strict=True):
+                names[place] = " ".join([words, *told])
+    return names
 
 
 def _words(entry: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
@@ -37,12 +55,16 @@ def _words(entry: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
     return [layers if group == "activation" and layers else str(entry.get(group)) for group in groups]
 
 
-def _options(entry: Mapping[str, Any], groups: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    alike = [other for other in settings if _words(other, groups) == _words(entry, groups)]
-    keys = [key for key in entry if key.partition(".")[0] not in OUTPUT_OPTIONS and _differ(alike, key)]
+def _options(alike: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return for each of the cells of equal choices the options in which they differ."""
+    known = dict.fromkeys(key for entry in alike for key in entry)
+    keys = [key for key in known if key.partition(".")[0] not in OUTPUT_OPTIONS and _differ(alike, key)]
     names = [key.rpartition(".")[2] for key in keys]
     told = [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
-    return [f"{name}={_short(entry[key])}" for key, name in zip(keys, told, strict=True)]
+    return [
+        [f"{name}={_short(entry[key])}" for key, name in zip(keys, told, strict=True) if key in entry]
+        for entry in alike
+    ]
 
 
 def _short(value: Any) -> str:

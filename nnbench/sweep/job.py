@@ -16,6 +16,8 @@ from threadpoolctl import threadpool_limits
 from nnbench.data.loading import load
 from nnbench.grid import Grid, Job
 from nnbench.nn import Training
+from nnbench.protocol import baselines
+from nnbench.protocol.baselines import BaselineCell, BaselineResult
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.fingerprint import fingerprint
 from nnbench.protocol.result import CellResult, Stage
@@ -129,7 +131,7 @@ def run(
         # One BLAS thread: small matrices gain nothing from more, and the bits stay the same.
         with progress, threadpool_limits(1):
             cell = parse(job.config, job.choices, activation_choices)
-            line = attempt.train(cell, progress)
+            line = attempt.fit(cell) if isinstance(cell, BaselineCell) else attempt.train(cell, progress)
         progress.line(line)
     except Exception as error:  # one failure costs one cell
         attempt.failed(error)
@@ -175,10 +177,23 @@ class _Attempt:
                 self._flush(_history(cell, dataset, stage, training))
 
         result = run_cell(cell, dataset, on_epoch=on_epoch)
+        self._write(dataset, result)
+        return _line(result) + self._publish()
+
+    def fit(self, cell: BaselineCell) -> str:
+        """Do the same with a baseline."""
+        dataset = load(cell.source, cell.dtype)
+        result = baselines.run(cell, dataset)
+        self._write(dataset, result)
+        fits = f"{result.num_fits} fit{'' if result.num_fits == 1 else 's'}"
+        said = f"; scikit-learn warns: {'; '.join(result.warnings)}" if result.warnings else ""
+        accuracy = result.summary["test/accuracy"].mean()
+        return f"test accuracy {accuracy:.2%}, {fits}, {result.fit_seconds:.1f} s{said}" + self._publish()
+
+    def _write(self, dataset: "Dataset", result: CellResult | BaselineResult) -> None:
         record.write(
             self.folder, self.identity, self.job.config, self.job.choices, dataset, result, started=self.started
         )
-        return _line(result) + self._publish()
 
     def failed(self, error: Exception) -> None:
         """Record an exception as the cell's result."""

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from nnbench.data import Dataset, Split
 from nnbench.nn import Training
 from nnbench.nn.mlp import EVALUATION_BLOCK, params_by_layer
+from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.stack import start
 from nnbench.terminal import in_bytes
@@ -74,6 +75,16 @@ class _Stack:
     def work(self) -> float:
         """Multiplications in an epoch, to scale from one kind of stack to another."""
         return self.num_replicas * sum(self.params_by_layer) * len(self.dataset.train)
+
+
+def only_networks(
+    cells: Sequence[Cell | BaselineCell], datasets: Sequence[Dataset]
+) -> tuple[list[Cell], list[Dataset]]:
+    """Return the cells of networks, which can be tried and counted, with their data."""
+    pairs = [
+        (cell, dataset) for cell, dataset in zip(cells, datasets, strict=True) if not isinstance(cell, BaselineCell)
+    ]
+    return [cell for cell, _ in pairs], [dataset for _, dataset in pairs]
 
 
 def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:

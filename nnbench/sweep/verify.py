@@ -23,8 +23,11 @@ from threadpoolctl import threadpool_limits
 
 from nnbench.data import Dataset
 from nnbench.data.loading import load
+from nnbench.protocol import baselines
+from nnbench.protocol.baselines import BaselineCell, BaselineResult
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.fingerprint import PROTOCOL_VERSION, fingerprint
+from nnbench.protocol.result import CellResult
 from nnbench.protocol.result import run as run_cell
 from nnbench.settings import ConfigError, parse
 from nnbench.terminal import CellProgress, say
@@ -115,7 +118,7 @@ def verify(uri: str, run_id: str, activation_choices: Mapping[str, Mapping[str, 
         if target.seed is not None:
             cell = _alone(cell, target.seed, stored.record)
         now, seconds = _train(cell, dataset, target, stored.record, folder / "now")
-        if target.seed is not None:
+        if target.seed is not None and not stored.record.is_baseline:
             now.tables[HISTORY] = _as_in_a_stack(now, num_epochs=len(stored.tables[HISTORY]))
         note = _add_networks(stored, now, uri, target, folder)
         compared = [_compare(name, table, now.tables[name]) for name, table in stored.tables.items()]
@@ -134,12 +137,12 @@ def find(uri: str, run_id: str) -> Target:
     """Return what a run stands for; raise CannotVerifyError unless it is one of a cell with a result."""
     run = _run(uri, run_id)
     name, kind = run.info.run_name, run.data.tags.get("nnbench.kind")
-    if kind not in ("cell", "replica"):
+    if kind not in ("cell", "baseline", "replica"):
         raise CannotVerifyError(
             f"the run {name} is {f'of the kind {kind}' if kind else 'not of nnbench'}; give the id of a cell or of a "
             "replica, which stands on its page in python -m nnbench ui"
         )
-    cell = run if kind == "cell" else _run(uri, run.data.tags["mlflow.parentRunId"])
+    cell = run if kind != "replica" else _run(uri, run.data.tags["mlflow.parentRunId"])
     if cell.info.status != "FINISHED":
         state = WITHOUT_RESULT.get(cell.info.status, f"is {cell.info.status}")
         reason = cell.data.tags.get("nnbench.reason")
@@ -171,7 +174,9 @@ def _fetch(uri: str, target: Target, folder: Path) -> _Side:
 
 def _side(cell: Record, target: Target) -> _Side:
     """Read what is compared of a record: of a replica its own rows, of a cell those of tuning, too."""
-    tables = {HISTORY: cell.history(), "replicas.csv": cell.replicas()}
+    tables = {"replicas.csv": cell.replicas()}
+    if not cell.is_baseline:
+        tables[HISTORY] = cell.history()
     if target.seed is None:
         tables |= {"tuning.csv": cell.tuning(), "untuned.csv": cell.untuned()}
     else:
@@ -179,7 +184,9 @@ def _side(cell: Record, target: Target) -> _Side:
     return _Side(cell, {name: _as_numbers(table) for name, table in tables.items()}, _flat(cell.environment()))
 
 
-def _prepare(stored: Record, activation_choices: Mapping[str, Mapping[str, Any]]) -> tuple[Cell, Dataset]:
+def _prepare(
+    stored: Record, activation_choices: Mapping[str, Mapping[str, Any]]
+) -> tuple[Cell | BaselineCell, Dataset]:
     """Return the record's cell and its data, nothing of which has changed."""
     way_out = f"verify it in the folder (and with the --config-dir) of its training, {stored.identity.command}"
     try:
@@ -217,8 +224,10 @@ def _changed(stored: Record, activation_choices: Mapping[str, Mapping[str, Any]]
     return f"{' or '.join(suspects or ['what the fingerprint takes in'])} has changed"
 
 
-def _alone(cell: Cell, seed: int, stored: Record) -> Cell:
+def _alone(cell: Cell | BaselineCell, seed: int, stored: Record) -> Cell | BaselineCell:
     """Return a replica as a cell of its own: one seed, with the hyperparameters that tuning chose configured."""
+    if isinstance(cell, BaselineCell):
+        return replace(cell, seeds=(seed,))
     tuning = stored.cell["tuning"]
     chosen = tuning["chosen"] if tuning else {}
     columns = {name: np.full((1, 1), value) for name, value in chosen.items()}  # as a stack of one has them
@@ -231,14 +240,21 @@ def _alone(cell: Cell, seed: int, stored: Record) -> Cell:
     )
 
 
-def _train(cell: Cell, dataset: Dataset, target: Target, stored: Record, folder: Path) -> tuple[_Side, float]:
+def _train(
+    cell: Cell | BaselineCell, dataset: Dataset, target: Target, stored: Record, folder: Path
+) -> tuple[_Side, float]:
     """Train a cell and write its record; return what is compared, and the seconds of training and evaluation."""
     say(f"training {target.label} again")
-    progress = CellProgress(target.label, job=0, num_cells=1, num_epochs=cell.num_epochs, shown=True)
+    num_epochs = 1 if isinstance(cell, BaselineCell) else cell.num_epochs
+    progress = CellProgress(target.label, job=0, num_cells=1, num_epochs=num_epochs, shown=True)
     started = perf_counter()
     with _refusal("training again failed", "the stored training did not, so see what is different here"):
         with progress:
-            result = run_cell(cell, dataset, on_epoch=progress.epoch_done)
+            result: CellResult | BaselineResult
+            if isinstance(cell, BaselineCell):
+                result = baselines.run(cell, dataset)
+            else:
+                result = run_cell(cell, dataset, on_epoch=progress.epoch_done)
         seconds = perf_counter() - started
         identity, config, choices = stored.identity, stored.config, stored.choices
         written = record.write(folder, identity, config, choices, dataset, result, started=time.time() - seconds)
@@ -267,6 +283,8 @@ def _as_in_a_stack(now: _Side, *, num_epochs: int) -> pd.DataFrame:
 
 def _add_networks(stored: _Side, now: _Side, uri: str, target: Target, folder: Path) -> str:
     """Add the parameters of the best replica to both sides; return why not, where they cannot be compared."""
+    if stored.record.is_baseline:
+        return ""
     best = stored.record.cell["best_seed"]
     if stored.record.status == "diverged":
         return ""

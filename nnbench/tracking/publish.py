@@ -86,16 +86,20 @@ class Publisher:
 
     def publish(self, cell: Record) -> str:
         """Write all runs of a record; return the id of the cell's."""
-        run = self._run("cell", "cell", cell.identity.label, cell.cell["started"])
+        run = self._run(cell.kind, "cell", cell.identity.label, cell.cell["started"])
         if run.info.status == RUN_STATUS[cell.status]:
             return run.info.run_id
         ended = _milliseconds(cell.cell["ended"])
         replicas, history = cell.replicas(), cell.history()
         curves_by_seed = dict(iter(history.groupby("seed"))) if len(history) else {}
-        for row in replicas.to_dict("records"):
-            self._publish_replica(cell, run, row, curves_by_seed[row["seed"]].set_index("epoch").drop(columns="seed"))
+        if cell.cell.get("num_fits") != 1:  # one fit stands for all seeds
+            for row in replicas.to_dict("records"):
+                self._publish_replica(cell, run, row, curves_by_seed.get(row["seed"]))
 
         metrics: list[Metric] = []
+        if cell.is_baseline and len(replicas):
+            metrics += _summary_metrics(_baseline_summary(cell, replicas), 0, ended)
+            self._log_dataset(run, cell)
         if len(history):
             scored = record.score_divergence(history, cell.chance)
             curves = mean_curves(scored[scored["epoch"] > self.flushed_epoch])
@@ -108,7 +112,7 @@ class Publisher:
         tuned = {f"tuned.{name}": value for name, value in tuning["chosen"].items()}
         self._log(run, metrics, flat_settings(cell.config, cell.choices) | tuned)
         tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
-        if "finding" in cell.cell:
+        if cell.cell.get("finding"):
             tags["nnbench.finding"] = cell.cell["finding"]["name"]
         if "error" in cell.cell:
             tags["nnbench.reason"] = cell.cell["error"][:LONGEST_TAG]
@@ -118,22 +122,28 @@ class Publisher:
         self.client.set_terminated(run.info.run_id, RUN_STATUS[cell.status], end_time=ended)
         return run.info.run_id
 
-    def _publish_replica(self, cell: Record, parent: "Run", row: Mapping[str, Any], curves: "pd.DataFrame") -> None:
-        """Write the nested run of one replica: its curves and its summary in one batch."""
+    def _publish_replica(
+        self, cell: Record, parent: "Run", row: Mapping[str, Any], history: "pd.DataFrame | None"
+    ) -> None:
+        """Write the nested run of one replica: its curves, where it has any, and its summary in one batch."""
         seed = row["seed"]
-        params = {"seed": seed, **{group: cell.choices[group] for group in ("optimizer", "activation", "dataset")}}
+        groups = ("model", "dataset") if cell.is_baseline else ("model", "optimizer", "activation", "dataset")
+        params = {"seed": seed, **{group: cell.choices[group] for group in groups}}
         if cell.cell["tuning"]:
             params |= {f"optimizer.{name}": value for name, value in cell.cell["tuning"]["chosen"].items()}
-        if row["status"] == "diverged":
-            curves = _without_stale(record.score_divergence(curves, cell.chance))
         tags = {"mlflow.parentRunId": parent.info.run_id, "nnbench.status": row["status"]}
         run = self._run("replica", f"seed {seed}", f"{cell.identity.label} seed {seed}", cell.cell["started"], tags)
         if run.info.status == RUN_STATUS[row["status"]]:
             return
         ended = _milliseconds(cell.cell["ended"])
         summary = {name: value for name, value in row.items() if name not in ("seed", "status")}
-        metrics = _curve_metrics(curves, cell.cell["started"])
-        self._log(run, metrics + _summary_metrics(summary, int(curves.index[-1]), ended), params)
+        metrics, last_epoch = [], 0
+        if history is not None:
+            curves = history.set_index("epoch").drop(columns="seed")
+            if row["status"] == "diverged":
+                curves = _without_stale(record.score_divergence(curves, cell.chance))
+            metrics, last_epoch = _curve_metrics(curves, cell.cell["started"]), int(curves.index[-1])
+        self._log(run, metrics + _summary_metrics(summary, last_epoch, ended), params)
         self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
 
     def _run(self, kind: str, place: str, name: str, started: float, tags: Mapping[str, str] | None = None) -> "Run":
@@ -320,6 +330,18 @@ def _cell_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
     return summary
 
 
+def _baseline_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
+    """Return the mean of each score over the fits, and the counts beside them."""
+    scores = replicas.drop(columns=["seed", "status"])
+    summary = {name: float(values.mean(skipna=False)) for name, values in scores.items()}
+    if cell.cell["num_fits"] > 1:
+        summary["test/accuracy_std"] = float(replicas["test/accuracy"].std())
+    summary["seeds"] = cell.cell["num_fits"]
+    summary["test/openings"] = cell.cell["test_openings"]
+    summary[SECONDS] = cell.cell["train_seconds"]
+    return summary
+
+
 def _note(cell: Record, replicas: "pd.DataFrame") -> str:
     """Return what the page of the run says at its top, in Markdown."""
     if not len(replicas):
@@ -329,10 +351,18 @@ def _note(cell: Record, replicas: "pd.DataFrame") -> str:
     spread = f" ± {accuracy.std():.2%} (standard deviation over {len(replicas)} seeds)" if len(replicas) > 1 else ""
     data = cell.cell["dataset"]
     diverged = int((replicas["status"] == "diverged").sum())
+    samples = f"{data['train']} training, {data['validation']} validation, {data['test']} test samples"
+    if cell.is_baseline:
+        fits = "one fit for all seeds, as it draws nothing" if cell.cell["num_fits"] == 1 else "a fit for each seed"
+        lines = [
+            f"**Test accuracy {accuracy.mean():.2%}**{spread if cell.cell['num_fits'] > 1 else ''}.",
+            f"The baseline {cell.choices['model']} on {data['name']}: {samples}; {fits}.",
+            *(f"scikit-learn warns: `{warning}`" for warning in cell.cell["warnings"]),
+        ]
+        return "\n\n".join(lines)
     lines = [
         f"**Test accuracy {accuracy.mean():.2%}**{spread}.",
-        f"{cell.choices['optimizer']} with {cell.choices['activation']} on {data['name']}: "
-        f"{data['train']} training, {data['validation']} validation, {data['test']} test samples.",
+        f"{cell.choices['optimizer']} with {cell.choices['activation']} on {data['name']}: {samples}.",
     ]
     if diverged:
         lines.append(f"{diverged} of {len(replicas)} seeds diverged and are scored at chance level.")

@@ -9,9 +9,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,12 @@ import yaml
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
-from nnbench.protocol.fingerprint import PROTOCOL_VERSION
-from nnbench.protocol.result import CellResult, Scores
+from nnbench.protocol.baselines import BaselineResult
+from nnbench.protocol.fingerprint import PROTOCOL_VERSION, is_baseline
+from nnbench.protocol.result import CellResult
+from nnbench.tracking import contents
+from nnbench.tracking.contents import history_table as history_table
+from nnbench.tracking.contents import score_divergence as score_divergence
 from nnbench.tracking.environment import environment
 
 if TYPE_CHECKING:
@@ -33,8 +38,9 @@ PUBLISHED = "published.json"  # beside the record folder, once MLflow has it all
 MANIFEST = "manifest.json"
 CELL = "cell.json"
 ERROR_LOG = "error.log"
-MODEL = "model"  # the folder of the best replica's network; MLflow keeps it as a model, not among the run's files
-NETWORK = f"{MODEL}/network.npz"
+PREDICTIONS = contents.PREDICTIONS
+MODEL = contents.MODEL  # a folder that MLflow keeps as a model, not among the run's files
+NETWORK = contents.NETWORK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,17 @@ class Identity:
         return f"{self.sweep}/{self.job}"
 
 
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What the final replicas took each sample of the test split for, and pictures of what they missed."""
+
+    seeds: NDArray  # (replicas,)
+    labels: NDArray  # (samples,), integers from 0
+    predicted: NDArray  # (replicas, samples), -1 for a diverged replica
+    samples: NDArray  # (pictures,), places in the test split, most often missed first
+    images: NDArray  # (pictures, height, width), uint8; none where the data are no images
+
+
 @dataclass(frozen=True)
 class Record:
     """A record folder, read back."""
@@ -68,6 +85,16 @@ class Record:
     def status(self) -> str:
         """finished, diverged, failed or interrupted."""
         return self.cell["status"]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the cell is a model of scikit-learn's, not a network."""
+        return is_baseline(self.config)
+
+    @property
+    def kind(self) -> str:
+        """What its run in MLflow is: a cell of networks, or a baseline."""
+        return "baseline" if self.is_baseline else "cell"
 
     @property
     def experiment(self) -> str | None:
@@ -107,7 +134,7 @@ class Record:
         if not path.exists():
             return pd.DataFrame()
         texts = pd.read_csv(path, dtype=str, keep_default_na=False)  # pandas does not read numbers to the last bit
-        kinds = {"status": str, "seed": int, "trial": int, "extension": int}
+        kinds = {"status": str, "seed": int, "trial": int, "extension": int, "count": int}
         return texts.astype({column: kinds.get(column, float) for column in texts})
 
     def confusion(self) -> "pd.DataFrame":
@@ -118,6 +145,18 @@ class Record:
         if not path.exists():
             return pd.DataFrame()
         return pd.read_csv(path, index_col=0, dtype={0: str}, keep_default_na=False)
+
+    def calibration(self) -> "pd.DataFrame":
+        """Return the bins of `nnbench.analysis.calibration.reliability` for each seed, on the test split.
+
+        Empty where there are no probabilities: the cell has no result, its seeds diverged or the model gives none.
+        """
+        return self._table("calibration.csv")
+
+    def predictions(self) -> Predictions:
+        """Return what the replicas took each sample of the test split for; raises OSError where there is no result."""
+        with np.load(self.folder / PREDICTIONS, allow_pickle=False) as file:
+            return Predictions(**file)
 
     def environment(self) -> dict[str, Any]:
         """Return versions, processor and threads of the training."""
@@ -131,38 +170,22 @@ def write(
     config: Mapping[str, Any],
     choices: Mapping[str, str],
     dataset: Dataset,
-    result: CellResult,
+    result: CellResult | BaselineResult,
     *,
     started: float,
 ) -> Path:
-    """Write the record of a trained cell, whole or not at all; return its folder. `started` is seconds since 1970."""
-    cell = {
-        "status": result.status,
-        "best_seed": result.final.trained.seeds[result.final.best_replica],
-        "train_seconds": result.final.trained.train_seconds,
-        "evaluation_seconds": result.final.evaluation_seconds,
-        "diagnostics_seconds": result.final.trained.diagnostics_seconds,
-        "optimizer_seconds_per_step": result.final.trained.optimizer_seconds_per_step,
-        "test_openings": result.test_openings,
-        "finding": asdict(result.finding),
-        "tuning": _tuning_facts(result),
-        "dataset": {
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "image": dataset.image_shape is not None,
-            "features": dataset.num_features,
-            "classes": list(dataset.class_names),
-            "train": len(dataset.train),
-            "validation": len(dataset.validation),
-            "test": len(dataset.test),
-            "warnings": list(dataset.warnings),
-        },
-    }
+    """Write the record of a cell with a result, whole or not at all; return its folder.
+
+    `started` is seconds since 1970.
+    """
+    if isinstance(result, BaselineResult):
+        facts, write_result = contents.facts_of_baseline(result), partial(contents.write_baseline, result=result)
+    else:
+        facts, write_result = contents.facts_of_network(result), partial(contents.write_network, result=result)
     with new_folder(job_folder) as folder:
+        cell = {**facts, "dataset": contents.facts_of_data(dataset)}
         _write_common(folder, identity, config, choices, cell, started)
-        _write_tables(folder, dataset, result)
-        _write_confusion(folder, dataset, result)
-        _write_model(folder, dataset, result)
+        write_result(folder, dataset)
     return job_folder / FOLDER
 
 
@@ -212,9 +235,12 @@ def read(folder: Path) -> Record:
 
 
 def facts(cell: Record) -> dict[str, Any]:
-    """Return what tables say of a cell beside its scores: what tuning chose, what it is compared with, the finding."""
+    """Return what tables say of a cell beside its scores: what tuning chose, what it is compared with, the finding.
+
+    A baseline is not tuned, the doctor knows networks alone, and one fit may stand for all seeds.
+    """
     tuning = cell.cell["tuning"]
-    finding = cell.cell["finding"]
+    finding = cell.cell["finding"] or {"name": "", "evidence": "", "override": ""}
     return {
         "tuned": tuning["chosen"] if tuning else {},
         "at_edge": bool(tuning and tuning["at_edge"]),
@@ -222,6 +248,7 @@ def facts(cell: Record) -> dict[str, Any]:
         "finding": finding["name"],
         "evidence": finding["evidence"],
         "override": finding["override"],
+        "one_fit": cell.cell.get("num_fits") == 1,
     }
 
 
@@ -270,7 +297,7 @@ def _finish(temporary: Path, final: Path) -> None:
         name = path.relative_to(temporary).as_posix()
         manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         _sync(path)
-    _write_json(temporary / MANIFEST, manifest)
+    contents.write_json(temporary / MANIFEST, manifest)
     for path in (temporary / MANIFEST, *temporary.glob("*/"), temporary):
         _sync(path)
     shutil.rmtree(final, ignore_errors=True)
@@ -287,96 +314,12 @@ def _write_common(
     started: float,
 ) -> None:
     times = {"started": started, "ended": time.time()}
-    _write_json(folder / CELL, {"identity": asdict(identity), "protocol_version": PROTOCOL_VERSION, **times, **cell})
+    contents.write_json(
+        folder / CELL, {"identity": asdict(identity), "protocol_version": PROTOCOL_VERSION, **times, **cell}
+    )
     text = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
-    _write_json(folder / "environment.json", environment())
-
-
-def _tuning_facts(result: CellResult) -> dict[str, Any] | None:
-    """Return what tuning chose and cost, as JSON can hold it."""
-    if result.tuning is None:
-        return None
-    return {
-        "chosen": result.tuning.chosen,
-        "num_trials": result.tuning.num_trials,
-        "num_trainings": len(result.tuning.table["seed"]),
-        "num_extensions": result.tuning.num_extensions,
-        "at_edge": result.tuning.at_edge,
-        "gradient_evaluations": result.tuning.gradient_evaluations,
-        "train_seconds": result.tuning.train_seconds,
-    }
-
-
-def _write_tables(folder: Path, dataset: Dataset, result: CellResult) -> None:
-    """Write the tables of replicas and of tuning, history.parquet (long in epochs, wide in metrics), classes.csv."""
-    import pandas as pd
-
-    def write_csv(table: Mapping[str, Any], name: str) -> None:
-        pd.DataFrame(table).to_csv(folder / name, index=False, na_rep="nan")
-
-    def replicas(scores: Scores) -> dict[str, Any]:
-        return {"seed": scores.trained.seeds, "status": scores.statuses, **scores.summary}
-
-    write_csv(replicas(result.final), "replicas.csv")
-    if result.tuning is not None and result.untuned is not None:
-        write_csv(result.tuning.table, "tuning.csv")
-        write_csv(replicas(result.untuned), "untuned.csv")
-
-    final = result.final.trained
-    history_table(final.seeds, final.history).to_parquet(folder / "history.parquet", index=False)
-
-    places = pd.MultiIndex.from_product([final.seeds, dataset.class_names], names=["seed", "class"])
-    by_class = result.final.test.by_class
-    classes = pd.DataFrame({name: values.ravel() for name, values in by_class.items()}, index=places)
-    classes["support"] = np.tile(np.bincount(dataset.test.labels, minlength=dataset.num_classes), len(final.seeds))
-    classes.reset_index().to_csv(folder / "classes.csv", index=False)
-
-
-def score_divergence(history: "pd.DataFrame", chance: float) -> "pd.DataFrame":
-    """Return curves in which the accuracies of diverged replicas are at chance level, as their scores are."""
-    return history.assign(**{name: history[name].fillna(chance) for name in history if name.endswith("/accuracy")})
-
-
-def history_table(seeds: Sequence[int], history: Mapping[str, NDArray]) -> "pd.DataFrame":
-    """Return one row for each replica and epoch, one column for each metric, from metric -> (epochs, replicas)."""
-    import pandas as pd
-
-    num_epochs = len(next(iter(history.values())))
-    places = pd.MultiIndex.from_product([seeds, range(1, num_epochs + 1)], names=["seed", "epoch"])
-    return pd.DataFrame({name: values.T.ravel() for name, values in history.items()}, index=places).reset_index()
-
-
-def _write_confusion(folder: Path, dataset: Dataset, result: CellResult) -> None:
-    """Write the confusion matrix, counts summed over the replicas; row = true class, column = predicted class."""
-    import pandas as pd
-
-    from nnbench.analysis.plots import confusion_matrix_figure
-
-    names = list(dataset.class_names)
-    confusion = result.final.test.confusion.sum(axis=0)
-    counts = pd.DataFrame(confusion, index=pd.Index(names, name="true class"), columns=names)
-    counts.to_csv(folder / "confusion_matrix.csv")
-    if result.status == "finished":
-        finished = sum(status == "finished" for status in result.final.statuses)
-        title = f"{dataset.name}, test split, {finished} {'seed' if finished == 1 else 'seeds'} together"
-        confusion_matrix_figure(counts, title=title).savefig(folder / "confusion_matrix.png", dpi=100)
-
-
-def _write_model(folder: Path, dataset: Dataset, result: CellResult) -> None:
-    """Write the best replica's network with all that a raw sample needs to be classified."""
-    if result.status != "finished":
-        return
-    model = result.model.with_params(result.model.params[[result.final.best_replica]])
-    (folder / MODEL).mkdir()
-    model.save(folder / NETWORK)
-    dataset.scaler.save(folder / MODEL / "scaler.npz")
-    names = {"classes": list(dataset.class_names), "features": list(dataset.feature_names)}
-    _write_json(folder / MODEL / "names.json", names)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    contents.write_json(folder / "environment.json", environment())
 
 
 def _sync(path: Path) -> None:

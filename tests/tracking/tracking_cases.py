@@ -87,7 +87,8 @@ def train(*overrides: str, spoilt: int | None = None) -> Trained:
     training.run(dataset.train, dataset.validation)
     trained = merge(cell.seeds, [training])
     finding = diagnose(cell, trained, learning_rate=cell.learning_rate)
-    result = CellResult(final=finish(cell, dataset, trained), tuning=None, untuned=None, finding=finding)
+    final = finish(cell, dataset, trained)
+    result = CellResult(optimizer=type(training.optimizer), final=final, tuning=None, untuned=None, finding=finding)
     return Trained(job, cell, dataset, training, result)
 
 
