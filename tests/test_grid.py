@@ -65,7 +65,7 @@ def test_an_odd_override_is_refused_in_one_line(override):
 def test_a_misspelt_key_is_refused_with_the_nearest():
     (line,) = problems_of("optimiser=adam")
 
-    assert line.startswith("optimiser is not a key of the configuration; known are activation, batch_size, ")
+    assert line.startswith("optimiser is not a key of the configuration; known are activation, baselines, ")
     assert line.endswith("; did you mean optimizer?")
 
 

@@ -55,7 +55,7 @@ def fingerprint(config: Mapping[str, Any], data_digest: str, activation_choices:
 
 def is_baseline(config: Mapping[str, Any]) -> bool:
     """Whether a resolved configuration is of a model that has a class of its own, not of our networks."""
-    return "_target_" in config["model"]
+    return "_target_" in config.get("model", {})
 
 
 def seed_list(seeds: int | list[int]) -> list[int]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nnbench.data import Dataset
 from nnbench.nn import MLP, Training
-from nnbench.nn.optimizers import Optimizer
 from nnbench.protocol.cell import Cell, Status
 from nnbench.protocol.doctor import Finding, diagnose
 from nnbench.protocol.evaluation import TestScores, score
@@ -47,7 +46,6 @@ class Scores:
 class CellResult:
     """What a cell leaves behind."""
 
-    optimizer: type[Optimizer]
     final: Scores
     tuning: Tuning | None  # what chose the hyperparameters of `final`, if they were tuned
     untuned: Scores | None  # the configured hyperparameters on the same seeds; `final` itself if tuning chose them
@@ -78,18 +76,17 @@ def run(cell: Cell, dataset: Dataset, *, on_epoch: Callable[[Stage, Training], N
         trained = train(cell, dataset, cell.seeds, hyperparameters, on_epoch=_listener(stage, on_epoch))
         return finish(cell, dataset, trained)
 
-    optimizer = type(cell.new_optimizer(np.zeros((1, 1))))
     if cell.tuning is None:
         final = train_and_test("final", {})
         finding = diagnose(cell, final.trained, learning_rate=cell.learning_rate)
-        return CellResult(optimizer=optimizer, final=final, tuning=None, untuned=None, finding=finding)
+        return CellResult(final=final, tuning=None, untuned=None, finding=finding)
     tuning = tune(cell, dataset, cell.tuning, on_epoch=_listener("tuning", on_epoch))
     final = train_and_test("final", tuning.chosen)
     is_default = tuning.chosen.items() <= cell.untuned.items()
     untuned = final if is_default else train_and_test("untuned", {})
     learning_rate = tuning.chosen.get("learning_rate", cell.learning_rate)
     finding = diagnose(cell, final.trained, learning_rate=learning_rate)
-    return CellResult(optimizer=optimizer, final=final, tuning=tuning, untuned=untuned, finding=finding)
+    return CellResult(final=final, tuning=tuning, untuned=untuned, finding=finding)
 
 
 def finish(cell: Cell, dataset: Dataset, trained: Trained) -> Scores:

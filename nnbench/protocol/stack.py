@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nnbench.data import Dataset
 from nnbench.nn import MLP, Training, spawn_rngs
+from nnbench.nn.optimizers import Optimizer
 from nnbench.protocol.cell import Cell
 
 OnEpoch: TypeAlias = Callable[[Training], None]
@@ -24,6 +25,7 @@ class Trained:
 
     seeds: tuple[int, ...]
     model: MLP  # all replicas, with the parameters that were selected
+    optimizer: type[Optimizer]
     history: Mapping[str, NDArray]  # metric -> (epochs, replicas)
     selected_epoch: NDArray  # (replicas,), as all of the following
     stopped_epoch: NDArray  # -1 where patience was never lost
@@ -127,6 +129,7 @@ def merge(seeds: Sequence[int], trainings: Iterable[Training]) -> Trained:
     return Trained(
         seeds=tuple(seeds),
         model=stacks[0].model.with_params(np.concatenate([stack.model.params for stack in stacks])),
+        optimizer=stacks[0].optimizer,
         history={
             name: np.concatenate([_curves(stack, name, num_epochs) for stack in stacks], axis=-1) for name in names
         },
@@ -146,6 +149,7 @@ def _trained(training: Training) -> Trained:
     return Trained(
         seeds=(),
         model=training.selected_model(),
+        optimizer=type(training.optimizer),
         history=training.history,
         selected_epoch=training.selected_epoch,
         stopped_epoch=training.stopped_epoch,

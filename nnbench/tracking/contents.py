@@ -39,7 +39,7 @@ def facts_of_network(result: CellResult) -> dict[str, Any]:
         "optimizer_seconds_per_step": trained.optimizer_seconds_per_step,
         "test_openings": result.test_openings,
         "finding": asdict(result.finding),
-        "update_rule": inspect.getdoc(result.optimizer) or "",
+        "update_rule": inspect.getdoc(trained.optimizer) or "",
         "tuning": _tuning_facts(result),
     }
 

@@ -21,7 +21,7 @@ from nnbench.tracking import record
 
 FILES = {
     "cell.json", "classes.csv", "config.yaml", "confusion_matrix.csv", "confusion_matrix.png", "environment.json",
-    "history.parquet", "manifest.json", "replicas.csv",
+    "calibration.csv", "history.parquet", "manifest.json", "predictions.npz", "replicas.csv",
     "model/names.json", "model/network.npz", "model/scaler.npz",
 }  # fmt: skip
 

@@ -87,8 +87,7 @@ def train(*overrides: str, spoilt: int | None = None) -> Trained:
     training.run(dataset.train, dataset.validation)
     trained = merge(cell.seeds, [training])
     finding = diagnose(cell, trained, learning_rate=cell.learning_rate)
-    final = finish(cell, dataset, trained)
-    result = CellResult(optimizer=type(training.optimizer), final=final, tuning=None, untuned=None, finding=finding)
+    result = CellResult(final=finish(cell, dataset, trained), tuning=None, untuned=None, finding=finding)
     return Trained(job, cell, dataset, training, result)
 
 
