@@ -50,7 +50,7 @@ def run() -> int:
         return 0
 
     from nnbench import grid, terminal
-    from nnbench.settings import ConfigError
+    from nnbench.components import ConfigError
 
     # Unique even for sweeps that start in the same second.
     os.environ[SWEEP] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
@@ -72,7 +72,8 @@ def run() -> int:
 
 def _cells(plan: "Grid") -> "list[Cell | BaselineCell]":
     """Turn every job into a cell; raise ConfigError with the problems of all of them."""
-    from nnbench.settings import ConfigError, parse
+    from nnbench.components import ConfigError
+    from nnbench.settings import parse
 
     cells, problems = [], list(plan.problems)
     for job in plan.jobs:
@@ -104,9 +105,10 @@ def _with_baselines(
 
 def _datasets(cells: "list[Cell | BaselineCell]") -> "list[Dataset]":
     """Load the data of every cell, downloading what is missing; raise ConfigError with all that does not fit."""
+    from nnbench.components import ConfigError
     from nnbench.data import DataError
     from nnbench.data.loading import load
-    from nnbench.settings import ConfigError, check_against_data
+    from nnbench.settings import check_against_data
     from nnbench.sweep.plan import only_networks, too_large
 
     datasets, problems = [], []

@@ -1,31 +1,22 @@
 """The configuration at the border: every key typed and bounded, every problem found at once, then turned into a cell.
 
-`parse` takes a resolved configuration as plain dictionaries and lists. A group's dictionary names its class by
-`_target_` and gives its keyword arguments; the class says which exist, of which type (its annotations) and in which
-range (its own ValueError). Only classes of nnbench and of the modules listed in `plugins` are ever looked up.
+`parse` takes a resolved configuration as plain dictionaries and lists; what concerns the class of a group is in
+`nnbench.components`.
 """
 
-import importlib
 import inspect
-import json
-import operator
-import types
-import typing
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from functools import partial, reduce
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nnbench.data import Dataset, Source
+from nnbench.components import ConfigError, bind, complaints, component, load_module, nearest, show
+from nnbench.data import Dataset
 from nnbench.nn.activations import CurvedActivation
 from nnbench.nn.diagnostics import Diagnostics
 from nnbench.nn.losses import CurvedLoss
-from nnbench.nn.optimizers import Optimizer
 from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell, Vary
 from nnbench.protocol.fingerprint import is_baseline, seed_list
@@ -34,7 +25,6 @@ from nnbench.protocol.search import END_OF_SEEDS, LearningRateGrid, Range, Searc
 AtLeast1 = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=END_OF_SEEDS)]
 RESERVED = {"trial", "extension", "seed", "status", "seconds"}  # columns of the table of tuning
-MISSING = "???"  # OmegaConf's mark for a value that the user has to give
 PASSED_ON = (
     "num_epochs",
     "batch_size",
@@ -47,20 +37,7 @@ PASSED_ON = (
     "target_accuracy",
     "stack_size",
 )
-HOMES = {
-    "dataset": "nnbench.data",
-    "tuning": "nnbench.protocol",
-    "model": "nnbench.protocol",
-}  # of the classes of a group; else nnbench.nn
 COMPONENTS = ("dataset", "optimizer", "activation", "loss", "initializer", "schedule")
-
-
-class ConfigError(Exception):
-    """The configuration has problems; `problems` has one line for each."""
-
-    def __init__(self, problems: Iterable[str]):
-        self.problems = list(dict.fromkeys(problems))
-        super().__init__("\n".join(self.problems))
 
 
 class Settings(BaseModel):
@@ -146,7 +123,7 @@ def parse(
     plugins = [name for name in _as_list(config.get("plugins")) if isinstance(name, str)]
     for name in plugins:
         try:
-            _module(name)
+            load_module(name)
         except ConfigError as error:
             problems += error.problems
     parts: dict[str, Any] = {}
@@ -223,24 +200,11 @@ def check_against_data(cell: Cell | BaselineCell, dataset: Dataset) -> list[str]
     ]
 
 
-def component(group: str, config: Mapping[str, Any], plugins: Iterable[str]) -> partial:
-    """Return the class that a group's configuration names, with its keyword arguments bound and checked."""
-    options = dict(config)
-    kind = _look_up(group, options.pop("_target_", None), plugins)
-    try:
-        return _bind(group, kind, options, later="params" if group == "optimizer" else None)
-    except ConfigError:
-        raise
-    except Exception as error:  # a plugin is the user's own code and may raise anything
-        target, reason = config["_target_"], f"{type(error).__name__}: {error}"
-        raise ConfigError([f"{group}._target_ is {target!r}, which cannot be built: {reason}"]) from error
-
-
 def hyperparameter(new_optimizer: partial, name: str) -> float:
     """Return the value that an optimizer's hyperparameter has in the configuration, or by default."""
     value = new_optimizer.keywords.get(name, inspect.signature(new_optimizer.func).parameters[name].default)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError([f"optimizer.{name} is {_show(value)}; to be tuned it must be a number"])
+        raise ConfigError([f"optimizer.{name} is {show(value)}; to be tuned it must be a number"])
     return float(value)
 
 
@@ -257,38 +221,6 @@ def _learning_rate(new_optimizer: partial) -> float:
         ) from error
 
 
-def _bind(place: str, kind: type, options: Mapping[str, Any], *, later: str | None = None) -> partial:
-    """Return a class with these keyword arguments, every one of them checked; `place` is where they stand.
-
-    One argument may come `later`: an optimizer gets its parameters when training starts.
-    """
-    signature = inspect.signature(kind)
-    hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]
-    keywords = [name for name in signature.parameters if name != later]
-
-    problems, typed = [], {}
-    for key, value in options.items():
-        if key not in keywords:
-            problems.append(f"{place}.{key} is not an option of {kind.__name__}{nearest(key, keywords)}")
-        elif value != MISSING:
-            try:
-                typed[key] = _typed(value, hints.get(key, Any))  # a plugin may do without annotations
-            except ValidationError:
-                problems.append(f"{place}.{key} is {_show(value)}; it must be {_describe(hints[key])}")
-    required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
-    missing = [name for name in required if options.get(name, MISSING) == MISSING]
-    problems += [f"{place}.{name} is missing; set it with {place}.{name}=VALUE" for name in missing]
-    if not missing:
-        problems += [f"{place}.{problem}" for problem in _range_problems(kind, typed, required)] or [
-            f"{place}.{key} is {value}; it must be a finite number"
-            for key, value in typed.items()
-            if isinstance(value, float) and not np.isfinite(value)
-        ]
-    if problems:
-        raise ConfigError(problems)
-    return partial(kind, **typed)
-
-
 def _without_space(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a class; the space of an optimizer is for tuning."""
     return {key: value for key, value in config.items() if key != "space"}
@@ -297,7 +229,7 @@ def _without_space(config: Mapping[str, Any]) -> dict[str, Any]:
 def _space(config: Any, new_optimizer: partial, search: Search | None) -> dict[str, Range]:
     """Return where tuning may look; raise ConfigError where the optimizer could not be built there."""
     if not (config is None or isinstance(config, Mapping)):
-        raise ConfigError([f"optimizer.space is {_show(config)}; it must map hyperparameters to low, high and scale"])
+        raise ConfigError([f"optimizer.space is {show(config)}; it must map hyperparameters to low, high and scale"])
     kind: Any = new_optimizer.func
     known = [name for name in inspect.signature(kind).parameters if name != "params"]
     space: dict[str, Range] = {}
@@ -311,16 +243,16 @@ def _space(config: Any, new_optimizer: partial, search: Search | None) -> dict[s
                 f"{place} cannot be tuned, because the table of tuning has a column {name}; rename the option"
             )
         elif not isinstance(entry, Mapping):
-            problems.append(f"{place} is {_show(entry)}; it must have low, high and scale")
+            problems.append(f"{place} is {show(entry)}; it must have low, high and scale")
         else:
             try:
-                space[name] = _bind(place, Range, entry)()
+                space[name] = bind(place, Range, entry)()
             except ConfigError as error:
                 problems += error.problems
             else:
                 ends = [{**new_optimizer.keywords, name: end} for end in (space[name].low, space[name].high)]
                 try:
-                    problems += [f"{place} leads too far: {complaint}" for complaint in _complaints(kind, ends)]
+                    problems += [f"{place} leads too far: {complaint}" for complaint in complaints(kind, ends)]
                 except Exception as error:  # a plugin is the user's own code and may raise anything
                     problems.append(f"{place} leads too far: {type(error).__name__}: {error}")
     if isinstance(search, LearningRateGrid) and "learning_rate" not in known:
@@ -386,73 +318,6 @@ def _seeds_not_fresh(seeds: int | list[int], search: Search) -> list[str]:
     return [f"tuning.seeds has {both}, which seeds has, too; the winner must be trained on fresh seeds, so give others"]
 
 
-def _range_problems(kind: type, options: Mapping[str, Any], required: Iterable[str]) -> list[str]:
-    """Return what a class says against its options: nothing, or what it says against each of them alone."""
-    together = _complaints(kind, [options])
-    if not together:
-        return []
-    needed = {name: options[name] for name in required if name in options}
-    return _complaints(kind, [{**needed, name: value} for name, value in options.items()]) or together
-
-
-def _complaints(kind: type, attempts: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the ValueErrors of building a class with each set of options."""
-    place = (np.zeros((1, 1)),) if issubclass(kind, Optimizer) else ()  # parameters to optimize
-    complaints = []
-    for options in attempts:
-        try:
-            kind(*place, **options)
-        except ValueError as error:
-            complaints.append(str(error))
-        except TypeError:  # a required option is not there, because its type was refused already
-            continue
-    return list(dict.fromkeys(complaints))
-
-
-def nearest(word: str, known: Iterable[str], *, elsewhere: Iterable[str] = ()) -> str:
-    """Return the end of a sentence about an unknown word: what is known, and what was probably meant.
-
-    `elsewhere` are dotted names that are not listed but may be meant, by their last part: learning_rate, or lr.
-    """
-    word, known = str(word), sorted(map(str, known))
-    full_by_name = {name.rpartition(".")[2]: name for name in [*elsewhere, *known]}
-    initials = [name for name in full_by_name if word == "".join(part[:1] for part in name.split("_"))]
-    matches = initials or get_close_matches(word, full_by_name, n=1, cutoff=0.5)
-    meant = f"; did you mean {full_by_name[matches[0]]}?" if matches else ""
-    return f"; known are {', '.join(known)}{meant}" if known else f"; it has none{meant}"
-
-
-def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
-    """Return the class of that dotted name, if it is nnbench's own or of a module that the user listed."""
-    if not isinstance(target, str):
-        raise ConfigError([f"{group} has no _target_; choose it by name, such as {group}=NAME"])
-    module_name, _, class_name = target.rpartition(".")
-    allowed = [HOMES.get(group, "nnbench.nn"), *plugins]
-    if module_name not in allowed:
-        raise ConfigError(
-            [
-                f"{group}._target_ is {target!r}; it must be a class of {' or '.join(allowed)}, "
-                "or of a module listed in plugins=[MODULE]"
-            ]
-        )
-    try:
-        kind = getattr(_module(module_name), class_name)
-    except AttributeError as error:
-        raise ConfigError([f"{group}._target_ is {target!r}, which cannot be found: {error}"]) from error
-    wanted = {"optimizer": Optimizer, "dataset": Source}.get(group, object)
-    if not (isinstance(kind, type) and issubclass(kind, wanted)) or inspect.isabstract(kind):
-        raise ConfigError([f"{group}._target_ is {target!r}; it must be a class derived from {wanted.__name__}"])
-    return kind
-
-
-def _module(name: str) -> types.ModuleType:
-    """Import one of the modules that `_target_` may name."""
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a plugin is the user's own code and may raise anything
-        raise ConfigError([f"plugins has {name}, which cannot be imported: {type(error).__name__}: {error}"]) from error
-
-
 def _layer_activations(config: Mapping[str, Any], shared: Any, choices: Mapping[str, Any], plugins: list[str]) -> tuple:
     """Return one activation for each hidden layer."""
     hidden, names = config.get("hidden"), config.get("layer_activations")
@@ -493,46 +358,7 @@ def _sentence(config: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     if details["type"] == "missing":
         return f"{key} is missing"
     value = config[group][inner] if inner else config[group]
-    return f"{key} is {_show(value)}; it must be {fields[inner or group].description or 'a group of options'}"
-
-
-def _typed(value: Any, annotation: Any) -> Any:
-    """Return the value as the annotated type; converted is only what JSON cannot tell apart: tuples and paths."""
-    return TypeAdapter(_without_arrays(annotation)).validate_json(json.dumps(value), strict=True)
-
-
-def _without_arrays(annotation: Any) -> Any:
-    """Return the annotation less its arrays, which are for callers in Python: `float | NDArray` is a number here."""
-    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
-        return annotation
-    members = [member for member in typing.get_args(annotation) if member != NDArray]
-    return reduce(operator.or_, members)
-
-
-def _describe(annotation: Any) -> str:
-    """Return the name of a type for people."""
-    annotation = _without_arrays(annotation)
-    names = {
-        float: "a number",
-        int: "an integer",
-        bool: "true or false",
-        str: "text",
-        Path: "a path",
-        type(None): "null",
-    }
-    if annotation in names:
-        return names[annotation]
-    members = typing.get_args(annotation)
-    if typing.get_origin(annotation) is Literal:
-        return " or ".join(map(str, members))
-    if typing.get_origin(annotation) is tuple:
-        length = "" if Ellipsis in members else f"{len(members)} "
-        return f"a list of {length}values, each {_describe(members[0])}"
-    return " or ".join(_describe(member) for member in members)
-
-
-def _show(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return f"{key} is {show(value)}; it must be {fields[inner or group].description or 'a group of options'}"
 
 
 def _as_list(value: Any) -> list:

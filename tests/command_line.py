@@ -11,10 +11,10 @@ import pandas as pd
 from hydra._internal.utils import get_args_parser
 
 from nnbench import app, grid
+from nnbench.components import ConfigError
 from nnbench.data import Dataset
 from nnbench.grid import Grid
 from nnbench.protocol.cell import Cell
-from nnbench.settings import ConfigError
 from nnbench.tracking import record
 from nnbench.tracking.record import Record
 

@@ -20,7 +20,7 @@ ROOMS_BEFORE = {
     "analysis": set(),
     "tracking": {"nn", "data", "protocol", "analysis"},  # analysis draws the confusion matrix that is kept
     "report": {"protocol", "analysis", "tracking"},
-    "sweep": {"nn", "data", "protocol", "analysis", "tracking", "report", "grid", "settings", "terminal"},
+    "sweep": {"nn", "data", "protocol", "analysis", "tracking", "report", "components", "grid", "settings", "terminal"},
 }
 LIBRARIES = {
     "nn": {"numpy"},
@@ -34,6 +34,7 @@ LIBRARIES = {
     "app": {"hydra", "omegaconf"},
     "grid": {"hydra", "omegaconf", "yaml"},
     "settings": {"numpy", "pydantic"},
+    "components": {"numpy", "pydantic"},
     "terminal": {"numpy", "pandas", "rich"},
     "commands": {"click"},
 }

@@ -6,8 +6,8 @@ import pytest
 from command_line import SIGN, cells_and_data, cells_of, grid_of, problems_of
 
 from nnbench import app
+from nnbench.components import ConfigError
 from nnbench.protocol.fingerprint import fingerprint
-from nnbench.settings import ConfigError
 
 WRITE = "write KEY=VALUE, lists as KEY=[A,B], and text with special characters as 'KEY=\"TEXT\"'"
 REFUSED = {

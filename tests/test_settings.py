@@ -11,8 +11,9 @@ from command_line import SIGN, grid_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import nnbench.nn
+from nnbench.components import ConfigError, component, nearest
 from nnbench.grid import Job
-from nnbench.settings import ConfigError, component, nearest, parse
+from nnbench.settings import parse
 
 # Every line is the whole message, so that its wording cannot rot unseen.
 BAD_VALUES = {

@@ -8,7 +8,8 @@ import pytest
 from command_line import SIGN, cells_of, grid_of, problems_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from nnbench.settings import ConfigError, parse
+from nnbench.components import ConfigError
+from nnbench.settings import parse
 
 PLUGINS = f'''{SIGN}
 

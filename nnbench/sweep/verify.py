@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from nnbench.components import ConfigError
 from nnbench.data import Dataset
 from nnbench.data.loading import load
 from nnbench.protocol import baselines
@@ -29,7 +30,7 @@ from nnbench.protocol.cell import Cell
 from nnbench.protocol.fingerprint import PROTOCOL_VERSION, fingerprint
 from nnbench.protocol.result import CellResult
 from nnbench.protocol.result import run as run_cell
-from nnbench.settings import ConfigError, parse
+from nnbench.settings import parse
 from nnbench.terminal import CellProgress, say
 from nnbench.tracking import read, record
 from nnbench.tracking.record import Record

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from sweep_cases import OWN, STEPS, TINY, WARNINGS_OF_MLFLOW, Place, cells_and_data
 
+from nnbench.components import ConfigError
 from nnbench.protocol.result import run
 from nnbench.protocol.stack import start
-from nnbench.settings import ConfigError
 from nnbench.sweep import plan
 
 pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
