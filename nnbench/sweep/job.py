@@ -19,7 +19,7 @@ from nnbench.nn import Training
 from nnbench.protocol import baselines
 from nnbench.protocol.baselines import BaselineCell, BaselineResult
 from nnbench.protocol.cell import Cell
-from nnbench.protocol.fingerprint import fingerprint
+from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
 from nnbench.protocol.result import CellResult, Stage
 from nnbench.protocol.result import run as run_cell
 from nnbench.settings import parse
@@ -57,7 +57,7 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         study=first.study,
         command=plan.command,
         labels=[job.label for job in plan.jobs],
-        choices=[dict(job.choices) for job in plan.jobs],
+        choices=[_choices(job) for job in plan.jobs],
         fingerprints=fingerprints(plan, datasets),
     )
     asked_only = first.config["dry_run"]
@@ -79,6 +79,11 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     if not asked_only:
         sweep.write(plan.folder)
     return sweep
+
+
+def _choices(job: Job) -> dict[str, str]:
+    """Return the names chosen in each group that matters to a job; to a baseline no optimizer does."""
+    return {group: name for group, name in job.choices.items() if not job.is_baseline or group in OF_BASELINES}
 
 
 def _open_store(first: Job) -> None:
