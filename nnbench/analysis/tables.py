@@ -4,10 +4,11 @@
 metrics.
 """
 
+import numpy as np
 import pandas as pd
 
 from nnbench.analysis.comparison import common_scores
-from nnbench.analysis.statistics import bootstrap_interval, interquartile_interval, interquartile_mean
+from nnbench.analysis.statistics import bootstrap_intervals, interquartile_interval, interquartile_mean
 
 
 def leaderboard(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.DataFrame:
@@ -17,15 +18,18 @@ def leaderboard(replicas: pd.DataFrame, *, metric: str = "test/accuracy") -> pd.
     whatever that level is. Columns: cell, mean, low, high, seeds,
     diverged, val_accuracy.
     """
+    groups = replicas.groupby("cell", sort=False, observed=True)
+    scores = np.full((groups.ngroups, groups.size().max()), np.nan)  # (cells, seeds)
+    scores[groups.ngroup(), groups.cumcount()] = replicas[metric]
+    lows, highs = bootstrap_intervals(scores)
     rows = []
-    for cell, group in replicas.groupby("cell", sort=False):
-        low, high = bootstrap_interval(group[metric].to_numpy())
+    for place, (cell, group) in enumerate(groups):
         rows.append(
             {
                 "cell": cell,
                 "mean": group[metric].mean(),
-                "low": low,
-                "high": high,
+                "low": lows[place],
+                "high": highs[place],
                 "seeds": len(group),
                 "diverged": int((group["status"] == "diverged").sum()),
                 "val_accuracy": group["val/selected_accuracy"].mean(),

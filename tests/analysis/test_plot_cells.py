@@ -11,11 +11,12 @@ from matplotlib.patches import Rectangle
 
 from nnbench.analysis import plots
 from nnbench.analysis.calibration import calibration_error, reliability
-from nnbench.analysis.comparison import compare
+from nnbench.analysis.comparison import compare, compare_with
 from nnbench.analysis.profiles import performance_profile, score_profile
 from nnbench.analysis.ranks import rank, rank_methods
 from nnbench.analysis.statistics import bootstrap_interval
-from nnbench.analysis.tables import leaderboard
+from nnbench.analysis.tables import interquartile_means, leaderboard
+from nnbench.analysis.variance import variance_shares
 
 OPTIMIZERS, ACTIVATIONS = ("adam", "gd", "rmsprop", "momentum"), ("relu", "tanh")
 
@@ -67,6 +68,18 @@ def tuning(table):
     scores = 0.9 - 0.05 * (rows["trial"] - 2) ** 2 + 0.001 * (rows["seed"] - 1001)
     return rows.assign(
         **{"status": np.where(diverged, "diverged", "finished"), "val/selected_accuracy": scores.mask(diverged, 0.1)}
+    )
+
+
+def baselines(names=("dummy", "svm", "random_forest"), *, num_seeds=10):
+    """Return replicas of three models, of which the last draws something."""
+    scores = {names[0]: [0.1] * num_seeds, names[1]: [0.945] * num_seeds, names[2]: 0.9 + 0.001 * np.arange(num_seeds)}
+    return pd.DataFrame(
+        [
+            {"cell": name, "seed": seed, "status": "finished", "test/accuracy": value}
+            for name, values in scores.items()
+            for seed, value in enumerate(values)
+        ]
     )
 
 
@@ -416,6 +429,137 @@ def test_too_few_axes_are_refused():
         plots.small_multiples(history(replicas()), axes(1, 2), plots.learning_curves)
 
 
+def test_baselines_stand_beside_networks_in_order_of_their_means():
+    table = replicas(optimizers=("adam", "gd"), activations=("relu",))
+
+    ax = plots.baselines(table, baselines(), axes(), cells=["gd relu", "adam relu"])
+
+    of_adam, of_gd = (table.loc[table["optimizer"] == name, "test/accuracy"] for name in ("adam", "gd"))
+    means = {"adam relu": of_adam.mean(), "gd relu": of_gd.mean(), "svm": 0.945, "random_forest": 0.9045, "dummy": 0.1}
+    names = sorted(means, key=lambda name: -means[name])
+    assert [text.get_text() for text in ax.get_yticklabels()] == names
+    marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    for name, mark in list(zip(names, marks, strict=True))[:-1]:
+        assert mark.get_xdata()[0] == pytest.approx(100 * means[name])
+        network = name.endswith("relu")
+        assert (mark.get_markerfacecolor() == "white") != network
+        if network:
+            assert same_color(mark.get_color(), plots.colour_by_optimizer(["adam", "gd"])[name.split()[0]])
+    assert (marks[-1].get_marker(), ax.texts[-1].get_text()) == ("<", "10.0")  # far below the others
+    assert marks[0].get_marker() != marks[2].get_marker()
+    assert legend(ax) == ["network", "baseline"]
+
+
+def test_seeds_are_drawn_where_they_matter_and_nowhere_else():
+    table = replicas(optimizers=("adam",), activations=("relu",))
+    table.loc[table["seed"] == 3, "test/accuracy"] = 0.2
+
+    ax = plots.baselines(table, baselines(), axes(), cells=["adam relu"])
+
+    intervals = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    wanted = [
+        bootstrap_interval(100 * scores.to_numpy())
+        for scores in (baselines().query("cell == 'random_forest'")["test/accuracy"], table["test/accuracy"])
+    ]
+    np.testing.assert_allclose(sorted(intervals), sorted(wanted))
+    assert sum(len(part.get_offsets()) for part in ax.collections) == 20  # ten each, the failed one at the edge
+    shown = np.concatenate([part.get_offsets()[:, 0] for part in ax.collections])
+    assert min(shown) > 70
+
+
+def test_interquartile_means_are_points_with_their_intervals():
+    table = interquartile_means(replicas())
+
+    ax = plots.interquartile_means(table, axes())
+
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(table["optimizer"])
+    marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    intervals = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    colours = plots.colour_by_optimizer(OPTIMIZERS)
+    for row, mark, interval in zip(table.itertuples(), marks, intervals, strict=True):
+        assert mark.get_xdata()[0] == pytest.approx(100 * row.interquartile_mean)
+        assert tuple(interval.get_xdata()) == pytest.approx((100 * row.low, 100 * row.high))
+        assert same_color(mark.get_color(), colours[row.optimizer])
+    low, high = ax.get_xlim()
+    assert low < 100 * table["low"].min() < 100 * table["high"].max() < high
+
+
+def test_an_optimizer_far_below_stands_at_the_edge_with_its_number():
+    table = replicas()
+    table.loc[table["optimizer"] == "gd", "test/accuracy"] = 0.1
+
+    ax = plots.interquartile_means(interquartile_means(table), axes())
+
+    assert [text.get_text() for text in ax.texts] == ["10.0"]
+    assert ax.get_xlim()[0] > 80
+
+
+def test_interquartile_means_of_activations_are_black():
+    table = interquartile_means(replicas(), by="activation", over="optimizer")
+
+    ax = plots.interquartile_means(table, axes())
+
+    assert {line.get_color() for line in ax.lines} == {"black"}
+
+
+def test_shares_of_variance_are_the_pieces_of_a_bar():
+    table = variance_shares(replicas())
+
+    ax = plots.variance_shares(table, axes())
+
+    pieces = list(ax.patches)
+    np.testing.assert_allclose([piece.get_width() for piece in pieces], 100 * table["share"])
+    np.testing.assert_allclose([piece.get_x() for piece in pieces], [0, *100 * np.cumsum(table["share"])[:-1]])
+    assert len({piece.get_hatch() for piece in pieces}) == len({piece.get_facecolor() for piece in pieces}) == 5
+    large = table[table["share"] >= 0.04]
+    assert [text.get_text() for text in ax.texts] == [
+        f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %" for share in large["share"]
+    ]
+    assert [text.split(":")[0] for text in legend(ax)] == list(table["source"])
+
+
+def test_several_bars_have_the_same_pieces():
+    table = replicas()
+    final = variance_shares(table).assign(of="final")
+    trials = variance_shares(tuning(table), within="trial", metric="val/selected_accuracy").assign(of="tuning")
+
+    ax = plots.variance_shares(pd.concat([final, trials]), axes())
+
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["final", "tuning"]
+    assert len(ax.patches) == 5 + 6
+    assert legend(ax)[-3:] == ["trial within cell", "seed", "residual"]
+    hatches = [piece.get_hatch() for piece in ax.patches]
+    assert hatches[:3] == hatches[5:8]
+    assert hatches[3:5] == hatches[9:11]
+
+
+def test_what_has_no_shares_is_not_drawn():
+    with pytest.raises(ValueError, match="no shares of variance"):
+        plots.variance_shares(variance_shares(replicas().iloc[1:]), axes())
+
+
+def test_of_very_many_cells_the_ones_on_the_leaderboard_are_drawn():
+    many = pd.concat(
+        [replicas(num_seeds=3).assign(cell=lambda part, place=place: part["cell"] + f" {place}") for place in range(30)]
+    )
+    failed = many["cell"] == "adam relu 7"
+    many.loc[failed, "test/accuracy"] -= 0.9
+    many = many.reset_index(drop=True)
+    board = leaderboard(many)
+    best, top = board["cell"][0], board.head(10)
+
+    points = plots.accuracy_points(many, top, axes())
+    leads = plots.paired_differences(many, compare_with(many, best).head(10), axes(), cell=best)
+    grid = plots.heatmap(many, board, compare_with(many, best), axes())
+    price = plots.price_of_tuning(many, many[many["cell"].isin(top["cell"])], axes())
+
+    assert [len(ax.get_yticklabels()) for ax in (points, leads, price, grid)] == [10, 10, 10, 4]
+    assert sum(len(part.get_offsets()) for part in points.collections) == 30
+    assert points.get_xlim()[0] > 80  # what failed is not on it
+    for ax in (points, leads, grid, price):
+        ax.figure.draw_without_rendering()
+
+
 def draw_all(table):
     """Draw every plot of cells."""
     board, pairs, curves = leaderboard(table), compare(table), history(table)
@@ -434,6 +578,12 @@ def draw_all(table):
     yield plots.gradient_flow(curves[curves["cell"] == cell], axes())
     yield plots.idle_units(curves[curves["cell"] == cell], axes())
     yield plots.reliability(bins(table[table["seed"] < 2]), axes())
+    yield plots.baselines(table, baselines(list(table["optimizer"].unique())[-3:]), axes(), cells=[cell])
+    yield plots.interquartile_means(interquartile_means(table), axes())
+    yield plots.interquartile_means(interquartile_means(table, by="activation", over="optimizer"), axes())
+    shares = variance_shares(table)
+    yield plots.variance_shares(shares.assign(source=[*table["optimizer"].unique()[:4], "rest"]), axes())
+    yield plots.variance_shares(pd.concat([shares.assign(of=name) for name in table["activation"].unique()]), axes())
     yield plots.small_multiples(curves, axes(2, 2), plots.learning_curves)[0, 0]
     yield plots.small_multiples(table, axes(2, 2), plots.time_to_target)[0, 0]
 
@@ -466,6 +616,8 @@ def test_few_seeds_are_drawn_without_a_warning(num_seeds):
         plots.learning_rates(tuning(table), axes()),
         plots.price_of_tuning(table, table, axes()),
         plots.profile(performance_profile(table), axes()),
+        plots.baselines(table, baselines(num_seeds=num_seeds), axes(), cells=["adam relu"]),
+        plots.interquartile_means(interquartile_means(table), axes()),
         plots.gradient_flow(curves[curves["cell"] == "gd relu"], axes()),
         plots.reliability(bins(table), axes()),
     ):
@@ -488,6 +640,8 @@ def test_a_single_cell_and_one_that_is_nothing_but_diverged_are_drawn_without_a_
         plots.price_of_tuning(part, part, axes()).figure.draw_without_rendering()
         plots.profile(performance_profile(part), axes()).figure.draw_without_rendering()
         plots.profile(score_profile(part), axes()).figure.draw_without_rendering()
+        plots.baselines(part, baselines(), axes(), cells=["adam relu"]).figure.draw_without_rendering()
+        plots.interquartile_means(interquartile_means(part), axes()).figure.draw_without_rendering()
     plots.learning_curves(curves, axes()).figure.draw_without_rendering()
     plots.learning_curves(curves, axes(), metric="train/loss").figure.draw_without_rendering()
     plots.gradient_flow(curves, axes()).figure.draw_without_rendering()

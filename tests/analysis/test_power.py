@@ -5,9 +5,15 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from nnbench.analysis.comparison import fewest_seeds
-from nnbench.analysis.power import detectable_differences, paired_t_power, seeds_needed, smallest_effect
-from nnbench.analysis.statistics import sign_flip_test
+from nnbench.analysis.comparison import compare, compare_with, fewest_seeds
+from nnbench.analysis.power import (
+    detectable_differences,
+    nearest_rival,
+    paired_t_power,
+    seeds_needed,
+    smallest_effect,
+)
+from nnbench.analysis.statistics import sign_flip_test, sign_flip_tests
 
 
 def test_power_is_that_of_r_and_of_g_power():
@@ -101,3 +107,94 @@ def test_equal_cells_and_single_seeds():
     assert np.isnan(rows["a", "c"]["detectable"])
     assert pd.isna(rows["a", "c"]["seeds_needed"])
     assert np.isinf(detectable_differences(replicas({"a": [0.9] * 4, "b": [0.8] * 4}))["detectable"]).all()
+
+
+def test_pairs_of_one_cell_are_rows_of_the_table_of_all():
+    rng = np.random.default_rng(1)
+    table = replicas({name: rng.normal(0.9, 0.01 * spread, size=12) for spread, name in enumerate("abcde", start=1)})
+    whole = detectable_differences(table)
+
+    of_one = detectable_differences(table, cell="c")
+
+    wanted = whole[(whole["first"] == "c") | (whole["second"] == "c")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(of_one, wanted)
+    assert len(of_one) == 4
+
+
+def close_race(*, num_seeds=12):
+    """Return a leader, a rival that it leads by .001 with a deviation of about .03, and two that are far behind."""
+    rng = np.random.default_rng(2)
+    base = rng.normal(0.9, 0.002, size=num_seeds)
+    noise = rng.normal(0, 0.03, size=num_seeds)
+    noise -= noise.mean()
+    return {"third": base - 0.05, "leader": base, "rival": base - 0.001 + noise, "last": base - 0.1}
+
+
+def test_the_nearest_rival_is_the_one_that_cannot_be_told_apart():
+    scores = close_race()
+    table = replicas(scores)
+    differences = scores["leader"] - scores["rival"]
+
+    for pairs in (compare(table), compare_with(table, "leader")):
+        rivalry = nearest_rival(table, pairs, cell="leader")
+
+        assert (rivalry.cell, rivalry.rival, rivalry.verdict) == ("leader", "rival", "cannot tell")
+        assert (rivalry.seeds, rivalry.num_pairs) == (12, 6)
+        assert rivalry.difference == pytest.approx(0.001)
+        assert rivalry.deviation == pytest.approx(differences.std(ddof=1))
+        assert rivalry.seeds_needed == seeds_needed(0.001 / rivalry.deviation, num_pairs=6) > 12
+        assert rivalry.detectable == pytest.approx(rivalry.deviation * smallest_effect(12, num_pairs=6))
+        assert rivalry.to_draw_level == rivalry.difference
+        assert rivalry.difference + rivalry.to_be_told == pytest.approx(rivalry.detectable)
+
+
+def test_as_many_seeds_as_it_says_tell_them_apart_and_half_as_many_seldom_do():
+    rng = np.random.default_rng(3)
+    base = rng.normal(0.9, 0.01, size=8)
+    noise = rng.normal(0, 0.01, size=8)
+    table = replicas({"a": base, "b": base + 0.005 + (noise - noise.mean()) / noise.std(ddof=1) * 0.01})
+    rivalry = nearest_rival(table, compare(table), cell="b")
+
+    assert rivalry.verdict == "cannot tell"
+    needed = rivalry.seeds_needed
+    found = {
+        num_seeds: np.mean(
+            sign_flip_tests(rng.normal(rivalry.difference, rivalry.deviation, size=(300, num_seeds))) < 0.05
+        )
+        for num_seeds in (needed, needed // 2)
+    }
+    assert found[needed] == pytest.approx(0.8, abs=0.08)
+    assert found[needed // 2] < 0.65
+
+
+def test_without_a_doubtful_rival_the_nearest_is_the_runner_up():
+    table = replicas(
+        {"a": np.linspace(0.9, 0.91, 12), "b": np.linspace(0.8, 0.82, 12), "c": np.linspace(0.7, 0.71, 12)}
+    )
+
+    rivalry = nearest_rival(table, compare(table), cell="a")
+
+    assert (rivalry.rival, rivalry.verdict, rivalry.to_be_told) == ("b", "better", 0)
+    assert nearest_rival(table, compare(table), cell="b").rival == "a"
+    behind = nearest_rival(table, compare(table), cell="c")
+    assert (behind.rival, behind.verdict, behind.to_draw_level) == ("b", "worse", 0)
+    assert behind.difference == pytest.approx(-0.105)
+
+
+def test_equal_cells_take_no_number_of_seeds_and_few_seeds_find_nothing():
+    equal = replicas({"a": [0.9] * 4, "b": [0.9] * 4})
+    apart = replicas({"a": [0.9] * 4, "b": [0.8] * 4})
+    nearly = replicas({"a": [0.9, 0.1, 0.5, 0.7], "b": [0.1, 0.9, 0.5, 0.7 - 1e-9]})
+
+    assert nearest_rival(equal, compare(equal), cell="a").seeds_needed is None
+    assert nearest_rival(nearly, compare(nearly), cell="a").seeds_needed is None
+    rivalry = nearest_rival(apart, compare(apart), cell="a")
+    assert (rivalry.deviation, rivalry.seeds_needed) == (0, 6)
+    assert np.isinf([rivalry.detectable, rivalry.to_be_told]).all()
+
+
+def test_without_equal_seeds_there_is_no_rival():
+    alone, single = replicas({"a": [0.9] * 6}), replicas({"a": [0.9], "b": [0.8]})
+
+    assert nearest_rival(alone, compare(alone), cell="a") is None
+    assert nearest_rival(single, compare(single), cell="a") is None

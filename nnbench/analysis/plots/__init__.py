@@ -4,6 +4,7 @@ A colour and a marker belong to an optimizer and a line style to an activation, 
 a function in the file of its topic, with its name below.
 """
 
+from nnbench.analysis.plots.baselines import baselines
 from nnbench.analysis.plots.calibration import reliability
 from nnbench.analysis.plots.comparison import accuracy_points, heatmap, paired_differences
 from nnbench.analysis.plots.confusion import (
@@ -26,7 +27,7 @@ from nnbench.analysis.plots.look import (
     marker_by_optimizer,
     plain,
 )
-from nnbench.analysis.plots.methods import critical_differences, profile
+from nnbench.analysis.plots.methods import critical_differences, interquartile_means, profile, variance_shares
 from nnbench.analysis.plots.panels import small_multiples
 from nnbench.analysis.plots.tuning import learning_rates, price_of_tuning
 
@@ -38,6 +39,7 @@ __all__ = [
     "MARKERS",
     "OPTIMIZERS",
     "accuracy_points",
+    "baselines",
     "colour_by_optimizer",
     "confusion_difference",
     "confusion_matrix",
@@ -47,6 +49,7 @@ __all__ = [
     "gradient_flow",
     "heatmap",
     "idle_units",
+    "interquartile_means",
     "learning_curves",
     "learning_rates",
     "marker_by_optimizer",
@@ -58,4 +61,5 @@ __all__ = [
     "reliability",
     "small_multiples",
     "time_to_target",
+    "variance_shares",
 ]

@@ -28,13 +28,14 @@ FILLS = {"better": "full", "equivalent": "left", "cannot tell": "none"}  # how m
 def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes) -> Axes:
     """Draw each seed's test accuracy as a point and each cell's mean with its 95 % interval, best cell on top.
 
-    `replicas` and `leaderboard` are those of `nnbench.analysis.tables`. What lies far below the others is an arrow at
-    the edge, a mean with its number.
+    `replicas` and `leaderboard` are those of `nnbench.analysis.tables`; cells that are not in the leaderboard, as when
+    it is cut off, are left out. What lies far below the others is an arrow at the edge, a mean with its number.
     """
     optimizers = names_of(replicas["optimizer"])
     colours, markers = colour_by_optimizer(optimizers), marker_by_optimizer(optimizers)
     optimizer_by_cell = dict(zip(replicas["cell"], replicas["optimizer"], strict=True))
     place_by_cell = {cell: place for place, cell in enumerate(leaderboard["cell"])}
+    replicas = replicas[replicas["cell"].isin(place_by_cell)]
     scores = 100 * replicas["test/accuracy"]
     edge = lowest_shown(scores.to_numpy())
     heights = replicas["cell"].map(place_by_cell).astype(float) + 0.22

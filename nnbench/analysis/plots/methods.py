@@ -1,13 +1,27 @@
-"""Methods (optimizers or activations) over many cells: critical differences and profiles."""
+"""Methods (optimizers or activations) over many cells: critical differences, profiles, means, shares of variance."""
 
+import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from nnbench.analysis.plots.look import label, legend_beside, lowest_shown, style_by_method
+from nnbench.analysis.plots.look import (
+    begin_at,
+    label,
+    legend_beside,
+    lowest_shown,
+    mark_mean,
+    name_rows,
+    style_by_method,
+)
 from nnbench.analysis.ranks import Ranking
 
 STEP = 0.3  # between the bars of two groups, where methods are 1 apart
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---")  # of sources of variance, so that they differ without colour
+LAST = ("seed", "residual")  # sources of variance that come after the others
+NARROW = 4  # per cent of a bar, in which there is no room for a number
 TITLES = {
     "factor": ("time to target, as a multiple of the fastest", "seeds and cells that met the target (%)"),
     "threshold": ("test accuracy (%)", "seeds and cells above that (%)"),
@@ -96,4 +110,76 @@ def profile(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.set(xlabel=xlabel, ylabel=f"{ylabel}\n(band: 95 % over seeds)", ylim=(-4, 104))
     ax.grid(alpha=0.3)
     legend_beside(ax)
+    return ax
+
+
+def interquartile_means(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw the interquartile mean of each optimizer with its 95 % interval over seeds, best on top.
+
+    `table` is that of `nnbench.analysis.tables.interquartile_means`; its first column has the methods, which may be
+    activations or cells. One far below the others is an arrow at the edge with its number.
+    """
+    by = table.columns[0]
+    styles = style_by_method(list(table[by]), by)
+    rows = table.dropna(subset="interquartile_mean").reset_index(drop=True)
+    edge = lowest_shown(100 * rows[["interquartile_mean", "low"]].to_numpy())
+    for place, row in rows.iterrows():
+        style = styles[row[by]] if by == "optimizer" else {"color": "black"}
+        colour, marker = style["color"], style.get("marker", "o")
+        ax.plot([100 * row["low"], 100 * row["high"]], [place, place], color=colour, linewidth=3, alpha=0.6)
+        mark_mean(
+            ax, 100 * row["interquartile_mean"], place, edge, linestyle="", marker=marker, color=colour,
+            markeredgecolor="black",
+        )  # fmt: skip
+    name_rows(ax, [str(name) for name in rows[by]])
+    begin_at(ax, edge, 100 * pd.concat([rows["interquartile_mean"], rows["low"], rows["high"]]))
+    num_cells = rows["cells"].max() if len(rows) else 0
+    ax.set(
+        xlabel=f"test accuracy (%): interquartile mean over {num_cells} cells each\n"
+        "(middle half of all scores) and its 95 % interval over seeds",
+        ylabel="",
+    )
+    return ax
+
+
+def variance_shares(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw what part of the differences between trainings goes with each source: a bar in pieces, with per cent.
+
+    `table` is that of `nnbench.analysis.variance.variance_shares`, or several of them below each other with the column
+    `of`, which names each one's bar. A piece too narrow for its number has none; of a single bar the legend has all
+    numbers. Raises ValueError where no bar has shares, as for a layout that is not balanced.
+    """
+    table = table.assign(of=table.get("of", "")).dropna(subset="share")
+    bars = list(table["of"].unique())
+    # What only one of several bars has comes before the seeds and the rest, as it does in that bar.
+    sources = sorted(table["source"].unique(), key=lambda source: LAST.index(source) if source in LAST else -1)
+    if not bars:
+        raise ValueError(
+            "there are no shares of variance; they take every optimizer with every activation, on the same seeds"
+        )
+    shades = sns.color_palette("Greys", n_colors=len(sources) + 2)[:-2]
+    styles = {
+        source: {"facecolor": shades[place], "hatch": HATCHES[place % len(HATCHES)], "edgecolor": "black"}
+        for place, source in enumerate(sources)
+    }
+    words = {}
+    for place, bar in enumerate(bars):
+        shares = 100 * table[table["of"] == bar].set_index("source")["share"]
+        ends = np.cumsum(shares)
+        for source, share in shares.items():
+            number = f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
+            words[source] = f"{label(source)}: {number}" if len(bars) == 1 else label(source)
+            ax.barh(place, share, left=ends[source] - share, height=0.6, linewidth=0.8, **styles[source])
+            if share >= NARROW:
+                ax.text(
+                    ends[source] - share / 2, place, number, ha="center", va="center", fontsize="small",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+                )  # fmt: skip
+    name_rows(ax, [str(bar) for bar in bars])
+    ax.grid(visible=False)
+    if bars == [""]:
+        ax.set_yticks([])
+    ax.set(xlabel="share of the differences between trainings (%)", xlim=(0, 100))
+    handles = [Patch(label=words[source], linewidth=0.8, **styles[source]) for source in sources]
+    legend_beside(ax, handles=handles, handleheight=1.6)
     return ax
