@@ -140,22 +140,26 @@ def print_plan(plan: "Plan", *, num_fits: int, num_done: int) -> None:
 
 
 def print_coverage(coverage: "Coverage") -> None:
-    """Print which cells of a sweep are there: optimizers by activations, then each cell that is not simply done."""
+    """Print which cells of a sweep are there: optimizers by activations, baselines, each that is not simply done."""
     console = out()
-    counts = coverage.cells["state"].value_counts()
-    states = ", ".join(f"{number} {state}" for state, number in counts.items())
+    states = ", ".join(f"{number} {state}" for state, number in coverage.counts().items())
     of_sweep = f", sweep {coverage.sweep}" if coverage.sweep else ""
     console.print(Text(f"{coverage.study}{of_sweep}: {_count(len(coverage.cells), 'cell')}, {states}"))
     matrix = coverage.matrix()
-    table = Table()
-    for name in ("", *matrix.columns):
-        table.add_column(Text(str(name)), overflow="fold")
-    for optimizer, row in matrix.iterrows():
-        table.add_row(*(Text(str(word)) for word in (optimizer, *row)))
-    console.print(table)
+    if len(matrix):
+        table = Table()
+        for name in ("", *matrix.columns):
+            table.add_column(Text(str(name)), overflow="fold")
+        for optimizer, row in matrix.iterrows():
+            table.add_row(*(Text(str(word)) for word in (optimizer, *row)))
+        console.print(table)
+    if baselines := coverage.baselines():
+        console.print(Text(f"baselines: {', '.join(f'{model} {state}' for model, state in baselines.items())}"))
     for row in coverage.cells.itertuples():
         if row.state != "done" or row.reason:
             console.print(Text(f"{row.state}  {row.cell}{f': {row.reason}' if row.reason else ''}"))
+    if coverage.num_duplicates:
+        console.print(f"{_count(coverage.num_duplicates, 'result')} of cells that have a newer one")
     if coverage.num_others:
         console.print(f"{_count(coverage.num_others, 'more cell')} of the study outside of this sweep")
     if not coverage.complete and coverage.command:

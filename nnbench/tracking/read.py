@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,19 +10,26 @@ from typing import TYPE_CHECKING
 from nnbench.tracking import process, record, store, sweeps
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Run, RunInfo
 
 MOST_EXPERIMENTS = 10_000
+CELL_KINDS = ("cell", "baseline")  # kinds of runs that are one cell each
+WITH_RESULT = ("done", "diverged")  # states of an attempt
+MOST_DOWNLOADS = 8  # records at once
 LOGGED_NETWORK = f"{record.MODEL}/artifacts/{record.NETWORK}"  # among the artifacts of a cell's run
 
 
 def cell_runs(uri: str | None, experiment: str, *, condition: str = "") -> "list[Run]":
-    """Return the runs of the cells of an experiment, newest first; `condition` is added to MLflow's filter."""
+    """Return the runs of the cells of an experiment, networks and baselines, newest first.
+
+    `condition` is added to MLflow's filter.
+    """
     uri = store.resolve(uri)
     found = store.client(uri).get_experiment_by_name(experiment)
     if found is None:
         return []
-    return store.runs(uri, found.experiment_id, f"tags.`nnbench.kind` = 'cell'{condition}")
+    runs = store.runs(uri, found.experiment_id, f"{store.CELLS}{condition}")
+    return [run for run in runs if run.data.tags["nnbench.kind"] in CELL_KINDS]
 
 
 @dataclass(frozen=True)
@@ -31,23 +39,35 @@ class Attempt:
     label: str
     fingerprint: str
     sweep: str
-    choices: Mapping[str, str]  # optimizer and activation
+    choices: Mapping[str, str]  # model; of networks optimizer and activation, too
     state: str  # done, diverged (all seeds), running, interrupted or failed
-    reason: str  # why there is no result, or how many seeds diverged
+    reason: str = ""  # why there is no result, or how many seeds diverged
+    run_id: str = ""
+    num_seeds: int = 0  # with a result
+    num_diverged: int = 0
 
 
 def attempts(uri: str | None, experiment: str) -> list[Attempt]:
     """Return every try at every cell of an experiment, newest first."""
-    return [
-        Attempt(
-            run.info.run_name,
-            run.data.tags["nnbench.fingerprint"],
-            run.data.tags["nnbench.sweep"],
-            {group: run.data.params.get(group, "?") for group in ("optimizer", "activation")},
-            *_state(run),
-        )
-        for run in cell_runs(uri, experiment)
-    ]
+    return [_attempt(run) for run in cell_runs(uri, experiment)]
+
+
+def _attempt(run: "Run") -> Attempt:
+    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+    groups = ("model",) if tags["nnbench.kind"] == "baseline" else ("model", "optimizer", "activation")
+    state, reason = _state(run)
+    with_result = state in WITH_RESULT
+    return Attempt(
+        run.info.run_name,
+        tags["nnbench.fingerprint"],
+        tags["nnbench.sweep"],
+        {group: params.get(group, "?") for group in groups},
+        state,
+        reason,
+        run.info.run_id,
+        round(metrics.get("seeds", 0)) if with_result else 0,
+        round(metrics.get("seeds_diverged", 0)) if with_result else 0,
+    )
 
 
 def _state(run: "Run") -> tuple[str, str]:
@@ -87,15 +107,14 @@ def finished_cells(uri: str | None, experiment: str) -> dict[str, str]:
 
 def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
     """Bring the record of a cell back into a job's folder; return the record folder."""
-    client = store.client(store.resolve(uri))
+    uri = store.resolve(uri)
+    source = store.client(uri).get_run(run_id).info.artifact_uri
     job_folder.mkdir(parents=True, exist_ok=True)
     with record.new_folder(job_folder) as folder:
-        for entry in client.list_artifacts(run_id):
-            if not entry.is_dir:
-                client.download_artifacts(run_id, entry.path, str(folder))
+        store.artifacts(uri, source).download_artifacts("", str(folder))
         record.check(folder, besides=record.MODEL)
         (folder / record.MANIFEST).unlink()
-    published = {"run_id": run_id, "uri": store.resolve(uri)}
+    published = {"run_id": run_id, "uri": uri}
     (job_folder / record.PUBLISHED).write_text(json.dumps(published), encoding="utf-8")
     return job_folder / record.FOLDER
 
@@ -103,25 +122,49 @@ def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
 def fetch_newest(
     uri: str | None, experiment: str, folder: Path, *, fingerprints: Collection[str] | None = None
 ) -> tuple[dict[str, record.Record], dict[str, str]]:
-    """Bring the newest record of each fingerprint into `folder`; return them by run id, in the order of training.
+    """Return the newest record of each fingerprint by run id, in the order of training; of those with a result, if any.
 
+    Records on this machine are read where they lie, others are brought into `folder`; none may be changed.
     `fingerprints` keeps those alone. Runs that are still open have no record yet and are left out; those whose record
     is damaged or gone are the second result, their names by run id.
     """
+    uri = store.resolve(uri)
+    chosen = None if fingerprints is None else set(fingerprints)
     newest: dict[str, Run] = {}
-    for run in cell_runs(uri, experiment):
-        fingerprint = run.data.tags["nnbench.fingerprint"]
-        if run.info.status in ("FINISHED", "FAILED") and (fingerprints is None or fingerprint in fingerprints):
-            newest.setdefault(fingerprint, run)
+    runs = cell_runs(uri, experiment)
+    for status in ("FINISHED", "FAILED"):  # a result stays one, whatever failed after it
+        for run in runs:
+            fingerprint = run.data.tags["nnbench.fingerprint"]
+            if run.info.status == status and (chosen is None or fingerprint in chosen):
+                newest.setdefault(fingerprint, run)
+    del runs
+    infos = sorted([run.info for run in reversed(newest.values())], key=lambda info: info.start_time)
+    del newest  # the records say it all; 10,000 runs fill a gigabyte
     records: dict[str, record.Record] = {}
     damaged: dict[str, str] = {}
-    for run in reversed(newest.values()):
-        run_id = run.info.run_id
+
+    def opened(info: "RunInfo") -> record.Record | None:
         try:
-            records[run_id] = record.read(fetch(uri, run_id, folder / run_id))
+            # MLflow keeps the model elsewhere.
+            return record.read(_brought(uri, info.artifact_uri, folder / info.run_id), besides=record.MODEL)
         except (OSError, ValueError):
-            damaged[run_id] = run.info.run_name
+            return None
+
+    with ThreadPoolExecutor(MOST_DOWNLOADS) as pool:
+        for info, found in zip(infos, pool.map(opened, infos), strict=True):
+            if found is None:
+                damaged[info.run_id] = info.run_name
+            else:
+                records[info.run_id] = found
     return records, damaged
+
+
+def _brought(uri: str, artifact_uri: str, folder: Path) -> Path:
+    """Return the folder in which a run's artifacts lie on this machine: their own, or `folder`, after a download."""
+    if (own := store.local_folder(artifact_uri)) is not None:
+        return own
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(store.artifacts(uri, artifact_uri).download_artifacts("", str(folder)))
 
 
 def fingerprints_of(uri: str | None, experiment: str, sweep: str) -> list[str]:

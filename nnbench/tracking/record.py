@@ -36,6 +36,7 @@ FOLDER = "record"
 PLACES = ("multirun", "outputs")  # below the current folder
 PUBLISHED = "published.json"  # beside the record folder, once MLflow has it all
 MANIFEST = "manifest.json"
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one
 CELL = "cell.json"
 ERROR_LOG = "error.log"
 PREDICTIONS = contents.PREDICTIONS
@@ -222,12 +223,15 @@ def write_interruption(
     return job_folder / FOLDER
 
 
-def read(folder: Path) -> Record:
-    """Read a record folder; raises ValueError with the file that is missing or damaged."""
-    check(folder)
+def read(folder: Path, *, besides: str | None = None) -> Record:
+    """Read a record folder; raises ValueError with the file that is missing or damaged.
+
+    Files below `besides` may be missing.
+    """
+    check(folder, besides=besides)
     try:
         content = json.loads((folder / CELL).read_text(encoding="utf-8"))
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=YAML)  # noqa: S506 - a safe one
     except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{folder} is not a whole record: {error}; train the cell again") from error
     identity = Identity(**content.pop("identity"))

@@ -11,10 +11,12 @@ import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
@@ -22,13 +24,15 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output is for results
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; MLflow waits 120
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow tries 7 times
     "GIT_PYTHON_REFRESH": "quiet",
 }
+CELLS = "tags.`nnbench.place` = 'cell'"  # networks and baselines; MLflow's filters know no OR
 VIEW = "nnbench"  # the name under which an experiment keeps the columns that its page shows
 VIEW_STATE = {
-    "searchFilter": "tags.`nnbench.kind` = 'cell'",
+    "searchFilter": CELLS,
     "orderByKey": "metrics.`test/accuracy`",
     "orderByAsc": False,
     "selectedColumns": [
@@ -119,7 +123,7 @@ def experiment_id(uri: str, name: str) -> str:
 
 def runs(uri: str, experiment_id: str, condition: str) -> "list[Run]":
     """Return all runs of an experiment that meet a condition in MLflow's words, newest first."""
-    found: list[Run] = []
+    found: dict[str, Run] = {}  # pages are counted from the newest run, so one that starts meanwhile shifts them
     token = None
     while True:
         page = client(uri).search_runs(
@@ -129,16 +133,37 @@ def runs(uri: str, experiment_id: str, condition: str) -> "list[Run]":
             order_by=["attributes.start_time DESC"],
             page_token=token,
         )
-        found += page
+        found |= {run.info.run_id: run for run in page if run.info.run_id not in found}
         token = page.token
         if not token:
-            return found
+            return list(found.values())
+
+
+def local_folder(artifact_uri: str) -> Path | None:
+    """Return the folder of artifacts that lie on this machine; None where they must be downloaded."""
+    parts = urlsplit(artifact_uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    return Path(artifact_uri) if not parts.scheme and artifact_uri.startswith("/") else None
+
+
+def artifacts(uri: str, artifact_uri: str) -> "ArtifactRepository":
+    """Return what reads and writes the artifacts of a run of the store at a resolved URI."""
+    client(uri)  # sets MLflow's environment
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(artifact_uri, tracking_uri=uri)
 
 
 def page(experiment_id: str, *, chart: bool = False) -> str:
     """Return the address behind MLflow's host that shows an experiment's cells, best first, or their curves."""
     mode = "&compareRunsMode=CHART" if chart else ""
     return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}{mode}"
+
+
+def artifact_page(experiment_id: str, run_id: str, name: str) -> str:
+    """Return the address behind MLflow's host that shows an artifact of a run."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(name)}?workflowType=machine_learning"
 
 
 def _note(experiment_id: str) -> str:

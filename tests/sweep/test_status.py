@@ -10,7 +10,7 @@ from sweep_cases import OWN, TINY, WARNINGS_OF_MLFLOW, Place
 
 import nnbench.sweep.job
 from nnbench.report import results
-from nnbench.sweep.status import Coverage
+from nnbench.sweep.status import Coverage, coverage
 from nnbench.tracking import publish, read, record, store
 
 pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
@@ -65,7 +65,7 @@ def test_every_cell_is_told_with_its_state(stopped):
     _, state = stopped
     assert state["first"].status == 143
     assert state["status"].status == 1
-    counts = "6 cells, 2 done, 1 diverged, 1 failed, 1 interrupted, 1 missing"
+    counts = "6 cells, 2 done, 1 diverged, 1 interrupted, 1 failed, 1 missing"
     assert state["status"].lines[0] == f"nnbench, sweep {state['sweep']}: {counts}"
     assert rows(state["status"]) == {
         "adam": ["done"],
@@ -175,16 +175,29 @@ def test_matrix_counts_the_cells_that_share_optimizer_and_activation():
         ("gd", "relu"): ["missing"],
     }
     cells = [
-        {"optimizer": optimizer, "activation": activation, "state": state, "reason": ""}
+        {"optimizer": optimizer, "activation": activation, "state": state, "diverged": 0}
         for (optimizer, activation), all_of in states.items()
         for state in all_of
     ]
-    matrix = Coverage("a study", None, "", pd.DataFrame(cells)).matrix()
+    baseline = {"model": "knn", "optimizer": "", "activation": "", "state": "done", "diverged": 0}
+    matrix = Coverage("a study", None, "", pd.DataFrame([*cells, baseline])).matrix()
     assert matrix.to_dict("index") == {
         "adam": {"tanh": "2 done, 1 failed", "relu": "2 done"},
         "gd": {"tanh": "-", "relu": "missing"},
     }
     assert list(matrix.columns) == ["tanh", "relu"]  # in the order of the sweep
+
+
+@pytest.mark.parametrize(("models", "in_matrix"), [("mlp,knn", {"adam": ["done"]}), ("dummy,knn", {})])
+def test_baselines_are_cells_beside_the_matrix(tmp_path, models, in_matrix):
+    place = Place(tmp_path)
+    assert place.give("-m", *SHORT, "seeds=2", f"model={models}").status == 0
+    ended = place.give("status")
+    assert (ended.status, rows(ended)) == (0, in_matrix)
+    assert ended.lines[0].endswith(": 2 cells, 2 done")
+    found = coverage(place.uri, "nnbench")
+    assert found.baselines() == {model: "done" for model in models.split(",") if model != "mlp"}
+    assert set(found.cells["seeds"]) == ({1, 2} if in_matrix else {1})  # one fit stands for all seeds
 
 
 # Commands that are no sweep, studies with a name, names with markup.

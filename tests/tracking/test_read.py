@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from store_cases import write_baseline
 from tracking_cases import artifacts, cell_run, rows, write_failure
 
 from nnbench.tracking import read, record, store
@@ -118,3 +119,59 @@ def test_more_than_a_thousand_cells_are_all_read(iris, new_store, tmp_path):
     assert len(finished) == 1001
     assert finished["setting 999"] == f"{999:032}"
     assert len(store.runs(made.uri, store.experiment_id(made.uri, STUDY), "")) == 1003
+
+
+def test_page_that_shifts_while_it_is_read_gives_no_run_twice(iris, new_store, tmp_path, monkeypatch):
+    made = new_store()
+    for number in range(3):
+        publish(iris.write(tmp_path / str(number), number=number, started=1000 + number), made.uri, STUDY)
+    client = store.client(made.uri)
+    search = client.search_runs
+    to_come = [iris.write(tmp_path / "new", number=9, started=5000)]
+
+    def search_while_another_begins(*arguments, **options):
+        page = search(*arguments, **options)
+        if to_come:
+            publish(to_come.pop(), made.uri, STUDY)
+        return page
+
+    monkeypatch.setattr(store, "PAGE", 1)
+    monkeypatch.setattr(client, "search_runs", search_while_another_begins)
+    found = [run.info.start_time for run in read.cell_runs(made.uri, STUDY)]
+    assert found == [1002000, 1001000, 1000000]
+
+
+def test_baselines_are_cells(iris, new_store, tmp_path):
+    made = new_store()
+    network = publish(iris.write(tmp_path / "0", started=500, fingerprint="network"), made.uri, STUDY)
+    baseline = publish(write_baseline(tmp_path / "1", "dummy", fingerprint="baseline"), made.uri, STUDY)
+    assert read.finished_cells(made.uri, STUDY) == {"network": network, "baseline": baseline}
+    assert read.fingerprints_of(made.uri, STUDY, "planned") == ["baseline"]
+    told = {attempt.run_id: (attempt.state, attempt.choices) for attempt in read.attempts(made.uri, STUDY)}
+    assert told == {
+        network: ("done", {"model": "mlp", "optimizer": "adam", "activation": "relu"}),
+        baseline: ("done", {"model": "dummy"}),
+    }
+    records, damaged = read.fetch_newest(made.uri, STUDY, tmp_path / "fetched")
+    assert [found.is_baseline for found in records.values()] == [False, True]
+    assert len(records[baseline].replicas()) == 2
+    assert damaged == {}
+
+
+def test_failure_after_a_result_takes_nothing_back(iris, new_store, tmp_path):
+    made = new_store()
+    failure = record.read(write_failure(tmp_path / "failed"))  # started in 2023
+    mark = failure.identity.fingerprint
+    finished = publish(iris.write(tmp_path / "0", number=1, fingerprint=mark, started=1000), made.uri, STUDY)
+    publish(failure.folder, made.uri, STUDY)
+    records, _ = read.fetch_newest(made.uri, STUDY, tmp_path / "fetched")
+    assert list(records) == [finished]
+
+
+def test_local_artifacts_are_told_from_those_elsewhere(tmp_path):
+    odd = tmp_path / "a place with # % and ü"
+    assert store.local_folder(odd.as_uri()) == odd
+    assert store.local_folder(str(odd)) == odd
+    assert store.local_folder(f"file://localhost{odd.as_posix().split('a place')[0]}x") == tmp_path / "x"
+    for elsewhere in ("mlflow-artifacts:/1/x/artifacts", "s3://bucket/x", "http://team/x", "file://team/x", "x"):
+        assert store.local_folder(elsewhere) is None
