@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnbench.sweep.verify import Comparison
 
 LOCAL_HOSTS = "localhost:*,127.0.0.1:*"  # MLflow's own default admits more than this machine
+MOST_SWEEPS = 5  # that a line names
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,25 +117,54 @@ def ui(tracking_uri: str | None, port: int) -> None:
 @commands.command()
 @click.argument("study", default="nnbench")
 @click.option("--sweep", help="The id of one sweep; default: the newest result of every setting.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="A folder; default: reports/STUDY.")
+@click.option("--output", type=click.Path(path_type=Path), help="A folder of its own; default: reports/STUDY.")
 @click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
 def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str | None) -> None:
-    """Build the report of STUDY (nnbench for sweeps without a name) from the MLflow store alone."""
-    from nnbench.report.build import build
+    """Build the report of STUDY (nnbench for sweeps without a name) from the MLflow store alone.
+
+    Exit status: 0 if it is built, 1 if it cannot be, 3 if there is nothing to report.
+    """
+    from nnbench.report.build import ReportError, build
     from nnbench.report.results import NothingToReportError
     from nnbench.tracking import read, store
 
     uri = store.resolve(tracking_uri)
     if not store.exists(uri):
         raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
-    fingerprints = read.fingerprints_of(uri, study, sweep) if sweep else None
     folder = (output or Path("reports", store.file_name(study))).absolute()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the kernel is ended, too
     try:
-        made = build(uri, study, folder, fingerprints=fingerprints)
+        fingerprints = read.fingerprints_of(uri, study, sweep) if sweep else None
+        if sweep and not fingerprints:
+            click.echo(f"{study} has no finished cell of a sweep {sweep}; {_known_sweeps(uri, study)}", err=True)
+            sys.exit(3)
+        made = build(uri, study, folder, fingerprints=fingerprints, sweep=sweep)
     except NothingToReportError as nothing:
         click.echo(str(nothing), err=True)
         sys.exit(3)
-    click.echo(f"report  {made.page}")
+    except ReportError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(f"the report cannot be written into {folder}: {reason}") from error
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    click.echo(f"report    {made.page}")
+    click.echo(f"notebook  {made.notebook}")
+    click.echo(f"tables    {made.tables}")
+    if made.not_logged:
+        click.echo(f"the store has no copy of the report: {made.not_logged}", err=True)
+
+
+def _known_sweeps(uri: str, study: str) -> str:
+    """Return in words which sweeps a study has, the newest first."""
+    from nnbench.tracking import read
+
+    known = list(dict.fromkeys(attempt.sweep for attempt in read.attempts(uri, study)))
+    if not known:
+        return "it has no sweep at all"
+    more = f" and {len(known) - MOST_SWEEPS} more" if len(known) > MOST_SWEEPS else ""
+    return f"its sweeps are {', '.join(known[:MOST_SWEEPS])}{more}"
 
 
 @commands.command()

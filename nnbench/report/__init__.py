@@ -1,4 +1,5 @@
 """The report: a notebook that is executed by a real kernel from the MLflow store alone, and the same as a page.
 
-`results` says what a notebook can ask of a study, `template.py` is the notebook as a script, `build` executes it.
+`template.py` is the notebook as a script. It makes one call in each cell: on `verdict`, `tables` or `figures`, which
+show what `results` has read and compared. `build` executes it.
 """

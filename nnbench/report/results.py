@@ -1,56 +1,49 @@
-"""What the report knows of a study: tables read from the store, and the calls that the notebook makes on them."""
+"""What the store knows of a study, as tables: the cells, all their seeds, and what is computed of them but once."""
 
-import html
 import json
 import tempfile
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from nnbench.analysis.comparison import REGION, compare, fewest_seeds
+from nnbench.analysis.comparison import compare, compare_baselines, compare_methods, compare_with
+from nnbench.analysis.power import detectable_differences
 from nnbench.analysis.tables import leaderboard
 from nnbench.protocol.naming import flat_settings, labels
-from nnbench.tracking import read
-from nnbench.tracking.record import Record, facts, score_divergence
+from nnbench.tracking import coverage, read
+from nnbench.tracking.contents import score_divergence
+from nnbench.tracking.coverage import Coverage
+from nnbench.tracking.record import Predictions, Record, facts
 
-# How a sentence about the leader begins, by the verdict on its pairs; see `nnbench.analysis.comparison`.
-BEGINNINGS = {
-    "better": "It is better than",
-    "worse": "On equal seeds it is worse than",
-    "equivalent": f"It is equivalent, within {100 * REGION:g} points, to",
-    "cannot tell": "These seeds cannot tell whether it is better than",
-}
-MOST_WITH_NUMBERS = 3  # cells that a sentence names with their numbers; the table of pairs has them all
+MOST_FOR_ALL_PAIRS = 60  # cells of a data set; of more, the leader is compared with each
+MOST_IMAGES = 60  # of those that a cell has missed, most often missed first
+PLACES = ["cell", "optimizer", "activation", "dataset", "seed", "status"]  # what all rows of networks begin with
 
 
 class NothingToReportError(Exception):
     """A study has no finished cell; says what it has."""
 
 
-@dataclass(frozen=True)
-class Paragraph:
-    """Text that a notebook shows as text: whatever stands in a name is data, never markup."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.text)}</p>"
+def _no_rows() -> pd.DataFrame:
+    return pd.DataFrame(columns=PLACES)
 
 
 @dataclass(frozen=True)
 class Results:
     """The cells of a study with all their seeds.
 
-    `replicas` has one row for each seed of each cell, `untuned` the same for the configured hyperparameters of tuned
-    cells, `history` one row for each epoch of each seed, `tuning` one for each training of a search; all of them name
-    the cell, its optimizer, its activation and its data set. `cells` has one row for each cell: run id, status (damaged
-    where the store has no whole record of it), command. `confusion` has the counts of each cell's test split.
+    `replicas` has one row for each seed of each network, `untuned` the same for the configured hyperparameters of tuned
+    cells, `history` one row for each epoch of each seed, `tuning` one for each training of a search, `baselines` one
+    for each seed of each baseline, `calibration` one for each bin of confidence of each seed; all of them name the
+    cell, its optimizer, its activation (a baseline is its own optimizer and has no activation) and its data set.
+    `cells` has one row for each cell, baselines included: run id, kind, status (damaged where the store has no whole
+    record of it), command, facts. By cell, `confusion` has the counts of the test split and `predictions` what each
+    seed said of each test sample. `update_rules` has the docstring of each optimizer. `coverage` says what was to be
+    trained.
     """
 
     experiment: str
@@ -59,24 +52,133 @@ class Results:
     cells: pd.DataFrame
     confusion: dict[str, pd.DataFrame]
     environment: dict[str, object]
-    tuning: pd.DataFrame = field(default_factory=pd.DataFrame)
-    untuned: pd.DataFrame = field(default_factory=pd.DataFrame)
-    _pairs: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by data set, once compared
+    tuning: pd.DataFrame = field(default_factory=_no_rows)
+    untuned: pd.DataFrame = field(default_factory=_no_rows)
+    baselines: pd.DataFrame = field(default_factory=_no_rows)
+    calibration: pd.DataFrame = field(default_factory=_no_rows)
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    update_rules: dict[str, str] = field(default_factory=dict)
+    coverage: Coverage | None = None
+    _computed: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def datasets(self) -> list[str]:
-        """The data sets, each compared on its own: accuracies on different data say nothing about each other."""
+        """The data sets that networks were trained on, each compared on its own.
+
+        Accuracies on different data say nothing about each other.
+        """
         return list(self.replicas["dataset"].unique())
 
     @property
     def best(self) -> list[str]:
-        """The best cell of each data set."""
-        return [str(self.board(dataset)["cell"].iloc[0]) for dataset in self.datasets]
+        """The best network of each data set."""
+        return [self.leader(dataset) for dataset in self.datasets]
 
-    def of(self, dataset: str, table: Literal["replicas", "history", "tuning", "untuned"]) -> pd.DataFrame:
+    def leader(self, dataset: str) -> str:
+        """Return the best network of a data set."""
+        return str(self.board(dataset)["cell"].iloc[0])
+
+    def best_baseline(self, dataset: str) -> str | None:
+        """Return the baseline with the highest mean test accuracy; None if there is no baseline."""
+        board = self.baseline_board(dataset)
+        return str(board["cell"].iloc[0]) if len(board) else None
+
+    def of(
+        self, dataset: str, table: Literal["replicas", "history", "tuning", "untuned", "baselines", "calibration"]
+    ) -> pd.DataFrame:
         """Return the rows of one data set."""
         rows: pd.DataFrame = getattr(self, table)
         return rows[rows["dataset"] == dataset]
+
+    def board(self, dataset: str) -> pd.DataFrame:
+        """Return the leaderboard of the networks of a data set, see `nnbench.analysis.tables`."""
+        return self._once("board", dataset, lambda: leaderboard(self.of(dataset, "replicas")))
+
+    def baseline_board(self, dataset: str) -> pd.DataFrame:
+        """Return the leaderboard of the baselines of a data set; no rows where there are none."""
+        rows = self.of(dataset, "baselines")
+        return self._once("baseline board", dataset, lambda: leaderboard(rows) if len(rows) else _no_rows())
+
+    def pairs(self, dataset: str) -> pd.DataFrame:
+        """Return every pair of networks of a data set with its verdict, see `nnbench.analysis.comparison`.
+
+        Of more than 60 networks these are the pairs of the leader alone.
+        """
+        if not self._few(dataset):
+            return self.pairs_of(dataset, self.leader(dataset))
+        return self._once("pairs", dataset, lambda: compare(self.of(dataset, "replicas")))
+
+    def pairs_of(self, dataset: str, cell: str) -> pd.DataFrame:
+        """Return the pairs of one network, corrected for the number of all pairs."""
+        if self._few(dataset):
+            pairs = self.pairs(dataset)
+            return pairs[(pairs["first"] == cell) | (pairs["second"] == cell)]
+        return self._once(f"pairs of {cell}", dataset, lambda: compare_with(self.of(dataset, "replicas"), cell))
+
+    def method_pairs(self, dataset: str, by: str = "optimizer", over: str = "activation") -> pd.DataFrame:
+        """Return every pair of optimizers (or activations) over all activations (or optimizers), best mean first.
+
+        No rows where there is no grid of both, see `without_grid`.
+        """
+        if self.without_grid(dataset):
+            return pd.DataFrame()
+        replicas = self.of(dataset, "replicas")
+        return self._once(f"{by} pairs", dataset, lambda: compare_methods(replicas, by=by, over=over))
+
+    def without_grid(self, dataset: str) -> str:
+        """Return why a data set has no grid of optimizers and activations with one cell for each; nothing if it has."""
+        cells = self.of(dataset, "replicas")[["cell", "optimizer", "activation"]].drop_duplicates()
+        if min(len(set(cells["optimizer"])), len(set(cells["activation"]))) < 2:
+            return f"There is no grid of several optimizers and several activations on {dataset}."
+        if cells.duplicated(["optimizer", "activation"]).any():
+            return (
+                f"Cells on {dataset} with the same optimizer and activation differ in other settings, so optimizers "
+                "are not compared over all activations, nor activations over all optimizers."
+            )
+        return ""
+
+    def grids(self) -> tuple[list[str], str]:
+        """Return the data sets that have a grid, and why the others have none."""
+        reasons = {dataset: self.without_grid(dataset) for dataset in self.datasets}
+        whole = [name for name, reason in reasons.items() if not reason]
+        return whole, " ".join(filter(None, reasons.values())) if self.datasets else "There is no network to compare."
+
+    def _few(self, dataset: str) -> bool:
+        return len(self.board(dataset)) <= MOST_FOR_ALL_PAIRS
+
+    def detectable_differences(self, dataset: str) -> pd.DataFrame:
+        """Return what these seeds can show of the best network and each other one, see `nnbench.analysis.power`."""
+        replicas, leader = self.of(dataset, "replicas"), self.leader(dataset)
+        return self._once("detectable", dataset, lambda: detectable_differences(replicas, cell=leader))
+
+    def against_baselines(self, dataset: str, cell: str | None = None) -> pd.DataFrame:
+        """Return the best network (or another) of a data set with each baseline, on equal seeds."""
+        network = cell or self.leader(dataset)
+        return self._once(
+            f"against baselines {network}",
+            dataset,
+            lambda: compare_baselines(self.of(dataset, "replicas"), self.of(dataset, "baselines"), cell=network),
+        )
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return the leaderboards of the networks below each other, best cell first, with facts of each cell."""
+        boards = [self.board(name).assign(dataset=name) for name in self.datasets]
+        board = pd.concat(boards, ignore_index=True) if boards else self.board_of_nothing()
+        facts_of_cells = self.cells.reindex(columns=["cell", "run_id", "untuned", "tuned", "finding"])
+        board = board.merge(facts_of_cells, on="cell", how="left").rename(
+            columns={"mean": "test_accuracy", "val_accuracy": "validation_accuracy", "untuned": "untuned_accuracy"}
+        )
+        return board[["dataset", *board.columns.drop("dataset")]]
+
+    @staticmethod
+    def board_of_nothing() -> pd.DataFrame:
+        """Return a leaderboard without rows."""
+        return pd.DataFrame(columns=["cell", "mean", "low", "high", "seeds", "diverged", "val_accuracy", "dataset"])
+
+    @property
+    def any_tuned(self) -> bool:
+        """Whether the hyperparameters of some cell were tuned."""
+        return "tuned" in self.cells and bool((self.cells["tuned"].fillna("") != "").any())
 
     def chosen_rates(self) -> dict[str, float]:
         """Return the learning rate that tuning chose, by cell."""
@@ -84,241 +186,152 @@ class Results:
         pairs = zip(tuned["cell"], tuned.get("chosen", []), strict=True)
         return {cell: chosen["learning_rate"] for cell, chosen in pairs if "learning_rate" in chosen}
 
-    def board(self, dataset: str) -> pd.DataFrame:
-        """Return the leaderboard of one data set, see `nnbench.analysis.tables`."""
-        return leaderboard(self.of(dataset, "replicas"))
+    def sickest(self, dataset: str) -> str | None:
+        """Return the worst network of which the run doctor finds something, those that always diverge coming last."""
+        finding_by_cell = dict(zip(self.cells["cell"], self.cells["finding"], strict=True))
+        board = self.board(dataset)
+        sick = board[[finding_by_cell.get(cell) not in (None, "", "healthy") for cell in board["cell"]]]
+        alive = sick[sick["diverged"] < sick["seeds"]]
+        worst_first = [*alive["cell"][::-1], *sick["cell"][::-1]]
+        return str(worst_first[0]) if worst_first else None
 
-    def leaderboard(self) -> pd.DataFrame:
-        """Return the leaderboards below each other, best cell first, accuracies in per cent."""
-        board = pd.concat([self.board(name) for name in self.datasets], ignore_index=True)
-        board = board.merge(self.cells[["cell", "untuned", "tuned", "finding"]], on="cell")
-        for column in ("mean", "low", "high", "val_accuracy", "untuned"):
-            board[column] = (100 * board[column]).round(2)
-        if not self.any_tuned:
-            board = board.drop(columns=["untuned", "tuned"])
-        names = {
-            "mean": "test accuracy (%)",
-            "low": "95 % from",
-            "high": "to",
-            "val_accuracy": "validation (%)",
-            "untuned": "untuned (%)",
-            "tuned": "tuned to",
-            "finding": "doctor",
-        }
-        return board.rename(columns=names)
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table of the report by its name, with all columns and full precision."""
+        from nnbench.report import tables  # which imports this module
 
-    @property
-    def any_tuned(self) -> bool:
-        """Whether the hyperparameters of some cell were tuned."""
-        return bool((self.cells["tuned"].fillna("") != "").any())
+        return tables.everything(self)
 
-    def price_of_tuning(self) -> "pd.DataFrame | Paragraph":
-        """Return what each cell's tuning chose, what it cost and what it gained over the configured values."""
-        if not self.any_tuned:
-            return Paragraph("Nothing was tuned: every cell ran with the hyperparameters of its configuration.")
-        tuned = self.cells[self.cells["tuned"].fillna("") != ""].merge(
-            pd.concat([self.board(name) for name in self.datasets])[["cell", "mean"]], on="cell"
-        )
-        return pd.DataFrame(
-            {
-                "cell": tuned["cell"],
-                "tuned to": tuned["tuned"],
-                "test accuracy (%)": (100 * tuned["mean"]).round(2),
-                "untuned (%)": (100 * tuned["untuned"]).round(2),
-                "trials": tuned["num_trials"].astype(int),
-                "trainings": tuned["num_trainings"].astype(int),
-                "extensions": tuned["num_extensions"].astype(int),
-                "gradient evaluations": tuned["gradient_evaluations"].astype(int),
-                "seconds": tuned["train_seconds"].round(1),
-            }
-        )
-
-    def findings(self) -> "pd.DataFrame | Paragraph":
-        """Return what the run doctor says of each cell that is not healthy: finding, evidence, the override to try."""
-        sick = self.cells[self.cells["finding"].notna() & (self.cells["finding"] != "healthy")]
-        if not len(sick):
-            return Paragraph("All cells are healthy.")
-        columns = {"finding": "finding", "evidence": "evidence", "override": "try"}
-        return sick.set_index("cell")[list(columns)].rename(columns=columns)
-
-    def verdict(self) -> "Paragraph":
-        """Return what the means say, in sentences, and what they cannot say."""
-        sentences = []
-        for dataset in self.datasets:
-            board = self.board(dataset)
-            best = board.iloc[0]
-            sentences.append(
-                f"On {dataset}, {best['cell']} has the highest mean test accuracy: {best['mean']:.2%}{_interval(best)}."
-            )
-            sentences += self._against(dataset, str(best["cell"]))
-            if len(set(board["seeds"])) > 1:
-                sentences.append("The cells have unequal numbers of seeds, so the order is not a fair ranking.")
-        sentences += self._on_tuning()
-        board = pd.concat([self.board(name) for name in self.datasets])
-        diverged = board[board["diverged"] > 0]
-        if len(diverged):
-            counts = ", ".join(f"{row.cell}: {row.diverged} of {row.seeds}" for row in diverged.itertuples())
-            sentences.append(
-                f"{diverged['diverged'].sum()} of {len(self.replicas)} trainings diverged and count as chance level "
-                f"({counts})."
-            )
-        for status, cause in (("failed", "training failed"), ("damaged", "the store's record is damaged")):
-            missing = self.cells.loc[self.cells["status"] == status, "cell"]
-            if len(missing):
-                sentences.append(f"Missing, as {cause} ({len(missing)} of {len(self.cells)}): {', '.join(missing)}.")
-        return Paragraph(" ".join(sentences))
-
-    def pairs(self, dataset: str) -> pd.DataFrame:
-        """Return every pair of cells of one data set with its verdict, see `nnbench.analysis.comparison`."""
-        if dataset not in self._pairs:
-            self._pairs[dataset] = compare(self.of(dataset, "replicas"))
-        return self._pairs[dataset]
-
-    def comparisons(self, cell: str | None = None) -> pd.DataFrame:
-        """Return the pairs of a cell, by default of the leader of each data set; differences in points of accuracy."""
-        tables = []
-        for dataset in self.datasets:
-            pairs, chosen = self.pairs(dataset), cell or self.board(dataset)["cell"].iloc[0]
-            of_cell = pairs[(pairs["first"] == chosen) | (pairs["second"] == chosen)].assign(dataset=dataset)
-            tables.append(of_cell.sort_values("difference"))
-        pairs = pd.concat(tables, ignore_index=True)
-        for column in ("difference", "low", "high"):
-            pairs[column] = (100 * pairs[column]).round(2)
-        for column in ("probability_of_improvement", "p", "p_holm"):
-            pairs[column] = pairs[column].round(4)
-        names = {"difference": "difference (points)", "low": "95 % from", "high": "to", "p_holm": "p after Holm"}
-        pairs = pairs.rename(columns=names | {"probability_of_improvement": "share of seeds won"})
-        return pairs if len(self.datasets) > 1 else pairs.drop(columns="dataset")
-
-    def _on_tuning(self) -> list[str]:
-        """Return what the comparison is one of: settings, or tuned optimizers."""
-        with_result = self.cells[self.cells["tuned"].notna()]
-        untuned = with_result.loc[with_result["tuned"] == "", "cell"]
-        if len(untuned) == len(with_result):
-            return [
-                "Each cell ran with the hyperparameters of its configuration: this compares settings, not tuned "
-                "optimizers; tuning=learning_rate compares those."
-            ]
-        sentences = [
-            "Hyperparameters were tuned on validation with seeds of their own; the scores are from fresh seeds."
-        ]
-        if len(untuned):
-            sentences.append(f"Not tuned, so at a disadvantage: {', '.join(untuned)}.")
-        if len(set(with_result["num_trials"].dropna())) > 1:
-            sentences.append(
-                "Grids whose best value lay on the edge were extended, so the number of trials is not the same for all."
-            )
-        at_edge = with_result.loc[with_result["at_edge"].astype(bool), "cell"]
-        if len(at_edge):
-            sentences.append(f"Still at the edge of the grid, so perhaps not at its best: {', '.join(at_edge)}.")
-        return sentences
-
-    def origin(self) -> pd.DataFrame:
-        """Return what produced the results: commands, run ids, versions, processor."""
-        facts = {
-            "experiment in MLflow": self.experiment,
-            "command": "; ".join(self.cells["command"].dropna().unique()),
-            "seeds": ", ".join(map(str, sorted(self.replicas["seed"].unique()))),
-            "runs": ", ".join(self.cells["run_id"]),
-        }
-        facts |= {name: json.dumps(value) for name, value in self.environment.items()}
-        return pd.DataFrame({"value": facts})
-
-    def _against(self, dataset: str, leader: str) -> list[str]:
-        """Return a sentence for each verdict on the leader and another cell, with the numbers behind it."""
-        pairs = self.pairs(dataset)
-        others: dict[str, list[str]] = {verdict: [] for verdict in BEGINNINGS}
-        numbers: dict[str, str] = {}
-        for pair in pairs[(pairs["first"] == leader) | (pairs["second"] == leader)].itertuples():
-            leads = pair.first == leader
-            verdict = "worse" if pair.verdict == "better" and not leads else pair.verdict
-            other = pair.second if leads else pair.first
-            others[verdict].append(other)
-            numbers[other] = f"{other} ({_lead(pair, 1 if leads else -1)})"
-        sentences = []
-        for verdict, cells in others.items():
-            in_words = [numbers[cell] for cell in cells] if len(cells) <= MOST_WITH_NUMBERS else cells
-            if cells:
-                sentences.append(f"{BEGINNINGS[verdict]} {'; '.join(in_words)}.")
-        needed = fewest_seeds(max(pairs["p"].count(), 1))
-        if pairs["seeds"].max() < needed:
-            num_cells = len(self.board(dataset))
-            sentences.append(
-                f"Too few seeds to tell which is better: with {num_cells} cells it takes at least {needed} equal seeds."
-            )
-        return sentences
+    def _once(self, name: str, dataset: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        if (name, dataset) not in self._computed:
+            self._computed[name, dataset] = compute()
+        return self._computed[name, dataset]
 
 
 def load(parameters: str | Path) -> Results:
     """Read the study that a JSON file names (see `build`); raises NothingToReportError if it has no result."""
     options = json.loads(Path(parameters).read_text(encoding="utf-8"))
-    return study(options["tracking_uri"], options["experiment"], fingerprints=options["fingerprints"])
-
-
-def study(uri: str, experiment: str, *, fingerprints: Collection[str] | None = None) -> Results:
-    """Read a study from the store at a resolved URI, all of its cells or those; raises as `load` does."""
-    pd.set_option("display.max_colwidth", None)  # a command that is cut off cannot be repeated
-    tables: dict[str, list[pd.DataFrame]] = {"replicas": [], "history": [], "tuning": [], "untuned": []}
-    confusion = {}
-    cells: list[dict[str, object]] = []
-    environment: dict[str, object] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        found, damaged = read.fetch_newest(uri, experiment, Path(folder), fingerprints=fingerprints)
-        names = labels([flat_settings(record.config, record.choices) for record in found.values()])
-        for name, (run_id, record) in zip(names, found.items(), strict=True):
-            # Equal settings are different cells where the data behind a path have changed.
-            label = name if names.count(name) == 1 else f"{name} {record.identity.fingerprint[:8]}"
-            choices = {group: record.choices[group] for group in ("optimizer", "activation")}
-            cells.append({"cell": label, "status": record.status, "run_id": run_id, "command": record.identity.command})
-            if record.status == "failed":
-                continue
-            cells[-1] |= _facts(record)
-            choices["dataset"] = record.cell["dataset"]["name"]  # the choice `csv` says nothing of which file
-            tables["replicas"].append(record.replicas().assign(cell=label, **choices))
-            tables["history"].append(score_divergence(record.history(), record.chance).assign(cell=label, **choices))
-            if record.cell["tuning"]:
-                tables["tuning"].append(record.tuning().assign(cell=label, **choices))
-                tables["untuned"].append(record.untuned().assign(cell=label, **choices))
-            confusion[label] = record.confusion()
-            environment = record.environment()
-    cells += [{"cell": name, "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
-    if not tables["replicas"]:
-        counts = pd.Series([cell["status"] for cell in cells], dtype=str).value_counts()
-        others = "".join(f", {count} {status}" for status, count in counts.items())
-        raise NothingToReportError(f"{experiment} has no finished cell in {uri}{others}")
-    return Results(
-        experiment,
-        cells=pd.DataFrame(cells),
-        confusion=confusion,
-        environment=environment,
-        **{name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts},
+    return study(
+        options["tracking_uri"],
+        options["experiment"],
+        fingerprints=options["fingerprints"],
+        sweep=options.get("sweep"),
     )
 
 
-def _facts(record: Record) -> dict[str, object]:
+def study(
+    uri: str, experiment: str, *, fingerprints: Collection[str] | None = None, sweep: str | None = None
+) -> Results:
+    """Read a study from the store at a resolved URI; raises as `load` does.
+
+    All of its cells, or those of a sweep, or those with the given fingerprints.
+    """
+    if sweep is not None and fingerprints is None:
+        fingerprints = read.fingerprints_of(uri, experiment, sweep)
+    cells: list[dict[str, Any]] = []
+    tables: dict[str, list[pd.DataFrame]] = {}
+    by_cell: dict[str, dict[str, Any]] = {"confusion": {}, "predictions": {}, "update_rules": {}}
+    environments: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        found, damaged = read.fetch_newest(uri, experiment, Path(folder), fingerprints=fingerprints)
+        for label, (run_id, record) in zip(_labels(list(found.values())), found.items(), strict=True):
+            cells.append({"cell": label, "kind": record.kind, "run_id": run_id, **_identity(record)})
+            if record.status == "failed":
+                continue
+            cells[-1] |= _facts(record)
+            _add(record, label, tables, by_cell)
+            environments.append(record.environment())
+    cells += [{"cell": name, "kind": "cell", "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
+    if not environments:
+        counts = pd.Series([cell["status"] for cell in cells], dtype=str).value_counts()
+        others = "".join(f", {count} {status}" for status, count in counts.items())
+        raise NothingToReportError(f"{experiment} has no finished cell in {uri}{others}")
+    missing_columns: dict[str, Any] = dict.fromkeys(["finding", "tuned", "untuned"])
+    return Results(
+        experiment,
+        cells=pd.DataFrame([missing_columns | cell for cell in cells]),
+        environment=_common(environments),
+        coverage=_coverage(uri, experiment, fingerprints, sweep, damaged),
+        **{name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+        | {name: _no_rows() for name in ("replicas", "history") if name not in tables},
+        **by_cell,
+    )
+
+
+def _coverage(
+    uri: str, experiment: str, fingerprints: Collection[str] | None, sweep: str | None, damaged: Collection[str]
+) -> Coverage | None:
+    """Return what was to be trained of a sweep, of the cells with the given fingerprints, or of the whole study."""
+    if sweep is not None:
+        return coverage.of_sweep(uri, experiment, sweep, damaged=damaged)
+    whole = coverage.of_study(uri, experiment, damaged=damaged)
+    if whole is None or fingerprints is None:
+        return whole
+    return replace(whole, cells=whole.cells[whole.cells["fingerprint"].isin(list(fingerprints))])
+
+
+def _labels(records: list[Record]) -> list[str]:
+    """Return a label for each record, unique among them."""
+    told = labels([flat_settings(record.config, record.choices) for record in records])
+    # Equal settings are different cells where the data behind a path have changed.
+    return [
+        name if told.count(name) == 1 else f"{name} {record.identity.fingerprint[:8]}"
+        for name, record in zip(told, records, strict=True)
+    ]
+
+
+def _identity(record: Record) -> dict[str, Any]:
+    return {
+        "status": record.status,
+        "reason": record.cell.get("error", ""),
+        "command": record.identity.command,
+        "fingerprint": record.identity.fingerprint,
+    }
+
+
+def _facts(record: Record) -> dict[str, Any]:
     """Return what the table of cells says of one with a result."""
     found = facts(record)
     tuned = {f"{name} = {value:.4g}" for name, value in found["tuned"].items()}
     return {**(record.cell["tuning"] or {}), **found, "tuned": ", ".join(sorted(tuned))}
 
 
-def _interval(row: pd.Series) -> str:
-    if row["seeds"] < 2:
-        return ", from a single seed"
-    return f" (95 % interval {row['low']:.2%} to {row['high']:.2%} over {row['seeds']} seeds)"
+def _add(record: Record, label: str, tables: dict[str, list[pd.DataFrame]], by_cell: dict[str, dict[str, Any]]) -> None:
+    """Add what a record holds to the tables of the study."""
+    dataset = record.cell["dataset"]["name"]  # the choice `csv` says nothing of which file
+    if record.is_baseline:
+        place = {"cell": label, "optimizer": label, "activation": "", "dataset": dataset}
+        parts = {"baselines": record.replicas(), "calibration": record.calibration()}
+    else:
+        place = {"cell": label, **{group: record.choices[group] for group in ("optimizer", "activation")}}
+        place["dataset"] = dataset
+        parts = {
+            "replicas": record.replicas(),
+            "history": score_divergence(record.history(), record.chance),
+            "calibration": record.calibration(),
+        }
+        if record.cell["tuning"]:
+            parts |= {"tuning": record.tuning(), "untuned": record.untuned()}
+        by_cell["update_rules"][place["optimizer"]] = record.cell.get("update_rule") or ""
+    for name, rows in parts.items():
+        if len(rows):
+            tables.setdefault(name, []).append(rows.assign(**place))
+    by_cell["confusion"][label] = record.confusion()
+    said = record.predictions()
+    by_cell["predictions"][label] = replace(
+        said,
+        predicted=np.asarray(said.predicted, dtype=np.int16),
+        samples=said.samples[:MOST_IMAGES],
+        images=said.images[:MOST_IMAGES],
+    )
 
 
-def _lead(pair: Any, sign: int) -> str:
-    """Describe the difference of a pair, or its opposite if the sign is -1."""
-    if pair.seeds == 0:
-        return "no equal seeds"
-    lead = f"{_points(sign * pair.difference)} points"
-    if pair.seeds == 1:
-        return f"{lead} on 1 equal seed"
-    low, high = sorted([sign * pair.low, sign * pair.high])
-    lead += f", 95 % interval {_points(low)} to {_points(high)}, on {pair.seeds} equal seeds"
-    return f"{lead}, p = {pair.p_holm:.3g} after Holm"
-
-
-def _points(share: float) -> str:
-    return f"{round(100 * share, 2) + 0:+.2f}"  # + 0, as no reader expects -0.00
+def _common(environments: list[dict[str, Any]]) -> dict[str, object]:
+    """Return what the trainings ran on; where they differ, every value that occurs."""
+    found: dict[str, object] = {}
+    for name in environments[0]:
+        values: list[object] = []
+        for environment in environments:
+            if environment.get(name) not in values:
+                values.append(environment.get(name))
+        found[name] = values[0] if len(values) == 1 else values
+    return found

@@ -1,23 +1,38 @@
 # %% [markdown]
 # # Comparison of optimizers and activations
+# Every number comes from the MLflow store. To look closer, open `report.ipynb`, change a call and run it again.
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
-from nnbench.report import figures
+from nnbench.report import figures, tables
 from nnbench.report.results import load
+from nnbench.report.verdict import verdict
 
 results = load("parameters.json")
-results.verdict()
+verdict(results)
+
+# %% [markdown]
+# **Words.** A *cell* is one setting, such as adam with relu. It was trained once for each *seed*, from other initial
+# weights and in another order of the data; equal seeds share both in all cells, so cells are compared seed by seed. A
+# *95 % interval* shows how far the mean may lie from that of many more seeds. A *point* is one per cent of accuracy.
+# *p after Holm* is how easily luck alone makes such a difference in one of so many comparisons; below .05 two cells are
+# told apart.
 
 # %% [markdown]
 # ## Leaderboard
 # Mean over seeds with the 95 % bootstrap interval of the mean. Diverged seeds count as chance level.
 
 # %%
-results.leaderboard()
+tables.leaderboard(results)
 
 # %%
 figures.accuracies(results)
+
+# %% [markdown]
+# scikit-learn's models on the same splits, for scale; more on them below.
+
+# %%
+tables.baselines(results)
 
 # %% [markdown]
 # ## Optimizers and activations
@@ -41,16 +56,23 @@ figures.learning_curves(results, "val/accuracy", against="time/train_seconds")
 
 # %% [markdown]
 # ## Time to target
+# When validation first met the target accuracy. A seed that never did counts as infinitely slow.
+
+# %%
+tables.time_to_target(results)
 
 # %%
 figures.time_to_target(results)
+
+# %%
+figures.profile(results)
 
 # %% [markdown]
 # ## What tuning chose, and its price
 # Chosen by validation accuracy on tuning seeds; the scores beside it are from fresh seeds, tuned and untuned alike.
 
 # %%
-results.price_of_tuning()
+tables.price_of_tuning(results)
 
 # %%
 figures.price_of_tuning(results)
@@ -61,36 +83,116 @@ figures.learning_rates(results)
 # %% [markdown]
 # ## Paired comparisons
 # The leader and each other cell on equal seeds: exact sign-flip test, corrected for all pairs of cells. Equivalent is
-# within half a point. `results.comparisons("CELL")` has those of another cell, `results.pairs("DATASET")` all.
+# within half a point. `tables.comparisons(results, "CELL")` has those of another cell, `results.pairs("DATASET")` all.
 
 # %%
-results.comparisons()
+tables.comparisons(results)
 
 # %%
 figures.differences(results)
+
+# %% [markdown]
+# ### What these seeds can show
+# A smaller difference than the smallest that is found four times out of five stays hidden, however real it is.
+
+# %%
+tables.detectable_differences(results)
+
+# %% [markdown]
+# ### Optimizers over all activations, activations over all optimizers
+# Each seed's score is the mean over the other of the two. The interquartile mean is that of the middle half of all
+# trainings, which no lucky or diverged one can move.
+
+# %%
+tables.optimizers(results)
+
+# %%
+tables.activations(results)
+
+# %%
+figures.interquartile_means(results)
+
+# %%
+figures.interquartile_means(results, by="activation")
 
 # %%
 figures.ranks(results)
 
 # %% [markdown]
-# ## Confusion matrix of the best cell
-# Test split, all seeds together. `figures.confusion_matrix(results, "CELL")` draws another cell's.
+# ### Where the differences come from
+# What part of the differences between trainings goes with each choice, with the two together, and with luck (the seed).
 
 # %%
-figures.confusion_matrix(results)
+tables.variance_shares(results)
+
+# %%
+figures.variance_shares(results)
+
+# %% [markdown]
+# ## Confusion matrices
+# Test split, all seeds together. `figures.confusion_matrix(results, "CELL")` draws that of any cell.
+
+# %%
+figures.confusion(results)
+
+# %% [markdown]
+# ## What is missed most often
+# By the best network, and by all networks together, with the most frequent mistake.
+
+# %%
+figures.missed_images(results)
+
+# %%
+tables.missed(results)
+
+# %% [markdown]
+# ## Calibration
+# A network that is sure to 90 % should be right nine times out of ten. The expected calibration error is the mean gap
+# between the two.
+
+# %%
+figures.calibration(results)
+
+# %%
+tables.calibration(results)
+
+# %% [markdown]
+# ## Baselines
+# The best network and scikit-learn's models on equal seeds.
+
+# %%
+tables.against_baselines(results)
+
+# %%
+figures.baselines(results)
 
 # %% [markdown]
 # ## Gradients, idle units, and what the run doctor says
-# Layers of the best cell; `figures.layers(results, "CELL")` draws another's.
+# Layers of the best cell, and of the worst one that the doctor has something to say of;
+# `figures.layers(results, "CELL")` draws another's.
 
 # %%
 figures.layers(results)
 
 # %%
-results.findings()
+tables.findings(results)
+
+# %% [markdown]
+# ## Update rules
+# What each optimizer does in a step, and its curves.
+
+# %%
+figures.update_rules(results)
 
 # %% [markdown]
 # ## How to reproduce
+# The same command trains what is missing and skips what is done. A run can be trained again and compared bit for bit.
 
 # %%
-results.origin()
+tables.coverage(results)
+
+# %%
+tables.environment(results)
+
+# %%
+tables.runs(results)

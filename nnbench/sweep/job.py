@@ -25,7 +25,7 @@ from nnbench.protocol.result import run as run_cell
 from nnbench.settings import parse
 from nnbench.sweep.sweep_file import SweepFile
 from nnbench.terminal import CellProgress, say
-from nnbench.tracking import record, sweeps
+from nnbench.tracking import contents, record, sweeps
 from nnbench.tracking.record import Identity
 
 if TYPE_CHECKING:
@@ -269,8 +269,8 @@ def _history(cell: Cell, dataset: "Dataset", stage: Stage, training: Training) -
     """Return the curves that will be those of the result; none while other replicas train, or a part of these."""
     if stage != "final" or len(training.diverged) < len(cell.seeds):
         return None
-    history = record.history_table(cell.seeds, training.history)
-    return record.score_divergence(history, 1 / dataset.num_classes)
+    history = contents.history_table(cell.seeds, training.history)
+    return contents.score_divergence(history, 1 / dataset.num_classes)
 
 
 def _is_local(job: Job) -> bool:

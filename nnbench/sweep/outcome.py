@@ -49,19 +49,31 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
 
 
 def _report(plan: Grid) -> str:
-    """Build the report of a multirun that asks for one; return where it is, or nothing."""
+    """Build the report of a multirun that asks for one; return where it is, or nothing.
+
+    Whatever keeps it from being built, the results are safe and the command can be given again, so this is a line and
+    no failure; only Ctrl-C and SIGTERM are obeyed.
+    """
     first = plan.jobs[0]
     if not (plan.multirun and first.config["report"]):
         return ""
     from nnbench.report.build import build
+    from nnbench.report.export import without_credentials
     from nnbench.tracking import store
 
-    folder = Path("reports", store.file_name(first.experiment)).absolute()
-    sweep = SweepFile.read(plan.folder)
     terminal.say("building the report")
     try:
-        report = build(store.resolve(first.tracking_uri), first.experiment, folder, fingerprints=sweep.fingerprints)
-    except Exception as error:  # the results are safe, and the command can be given again
-        terminal.print_problems([f"the report was not built: {type(error).__name__}: {error}"])
+        folder = Path("reports", store.file_name(first.experiment)).absolute()
+        fingerprints = SweepFile.read(plan.folder).fingerprints
+        uri = store.resolve(first.tracking_uri)
+        report = build(uri, first.experiment, folder, fingerprints=fingerprints, sweep=plan.sweep)
+    except Exception as error:
+        reason = without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
+        terminal.print_problems([f"the report was not built: {reason}"])
         return ""
+    except (KeyboardInterrupt, SystemExit):
+        terminal.say("the report was stopped; all results are safe")
+        raise
+    if report.not_logged:
+        terminal.print_problems([f"the store has no copy of the report: {report.not_logged}"])
     return str(report.page.relative_to(Path.cwd()))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
-from nnbench.tracking import process, record, store
+from nnbench.tracking import contents, process, record, store
 from nnbench.tracking.record import Identity, Record
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Publisher:
         """Show a cell in training, and add the epochs that MLflow lacks, if there are any yet.
 
         `history` has one row for each replica and epoch, accuracies of diverged replicas at chance level, see
-        `record.score_divergence`.
+        `contents.score_divergence`.
         """
         params = {} if "cell" in self.run_by_place else flat_settings(config, choices)
         run = self._run("cell", "cell", self.identity.label, started)
@@ -101,7 +101,7 @@ class Publisher:
             metrics += _summary_metrics(_baseline_summary(cell, replicas), 0, ended)
             self._log_dataset(run, cell)
         if len(history):
-            scored = record.score_divergence(history, cell.chance)
+            scored = contents.score_divergence(history, cell.chance)
             curves = mean_curves(scored[scored["epoch"] > self.flushed_epoch])
             if (replicas["status"] == "diverged").any():
                 curves = _without_stale(curves)
@@ -141,7 +141,7 @@ class Publisher:
         if history is not None:
             curves = history.set_index("epoch").drop(columns="seed")
             if row["status"] == "diverged":
-                curves = _without_stale(record.score_divergence(curves, cell.chance))
+                curves = _without_stale(contents.score_divergence(curves, cell.chance))
             metrics, last_epoch = _curve_metrics(curves, cell.cell["started"]), int(curves.index[-1])
         self._log(run, metrics + _summary_metrics(summary, last_epoch, ended), params)
         self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)

@@ -25,8 +25,6 @@ from nnbench.protocol.baselines import BaselineResult
 from nnbench.protocol.fingerprint import PROTOCOL_VERSION, is_baseline
 from nnbench.protocol.result import CellResult
 from nnbench.tracking import contents
-from nnbench.tracking.contents import history_table as history_table
-from nnbench.tracking.contents import score_divergence as score_divergence
 from nnbench.tracking.environment import environment
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
-    """Three finished cells, one with fewer seeds, one diverged and one failed; the record folders are gone."""
+    """Three finished cells, one with fewer seeds, one diverged, one failed, two baselines; no record folders."""
     place = Workplace(tmp_path_factory.mktemp("study"))
     place.write("broken.py", BROKEN)
     place.write("mine/optimizer/broken.yaml", "_target_: broken.Broken\nlearning_rate: 0.1\n")
@@ -38,6 +38,7 @@ def study(tmp_path_factory) -> Study:
     assert place.run("-m", "optimizer=adam,rmsprop", "optimizer.learning_rate=0.03", "seeds=4", *iris) == 0
     assert place.run("optimizer=momentum", "seeds=3", *iris) == 0
     assert place.run("optimizer=gd", "optimizer.learning_rate=1e30", "seeds=4", *iris) == 0
+    assert place.run("-m", "model=svm,random_forest", "seeds=4", *iris) == 0
     assert place.run("--config-dir", "mine", "optimizer=broken", "plugins=[broken]", "seeds=4", *iris) == 1
     replicas = place.replicas()
     for name in ("multirun", "outputs"):

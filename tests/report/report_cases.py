@@ -1,16 +1,20 @@
 """What the tests of the report share: a place to give commands in, hostile text, and a browser's view of a page."""
 
 import base64
+import math
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
 from nnbench.__main__ import main
+from nnbench.report.results import Results
 from nnbench.tracking import record
 
 SMALL = ("hidden=[4]", "num_epochs=3", "progress=false", "report=false")
@@ -96,3 +100,22 @@ class Page(HTMLParser):
         heads = [value.partition(",") for tag, name, value in self.attributes if (tag, name) == ("img", "src")]
         assert {head for head, _, _ in heads} == {"data:image/svg+xml;base64"}
         return [ElementTree.fromstring(base64.b64decode(content)) for _, _, content in heads]
+
+
+def planted(scores: Mapping[str, Sequence[float]], *, dataset: str = "digits") -> pd.DataFrame:
+    """Replicas with given test accuracies, one list for each cell, of the optimizer and activation in its name."""
+    rows = [
+        {"cell": cell, "optimizer": cell.split()[0], "activation": [*cell.split(), ""][1], "dataset": dataset}
+        | {"seed": seed, "status": "finished", "test/accuracy": value, "val/selected_accuracy": value}
+        for cell, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def results_of(replicas: pd.DataFrame, **others: Any) -> Results:
+    """What a report knows of healthy cells that were not tuned; `others` are fields of Results."""
+    facts = {"status": "finished", "tuned": "", "untuned": math.nan, "finding": "healthy"}
+    cells = pd.DataFrame({"cell": replicas["cell"].unique(), **facts})
+    known = {"history": pd.DataFrame(), "cells": cells, "confusion": {}, "environment": {}} | others
+    return Results("x", replicas, **known)

@@ -1,5 +1,6 @@
 """A store with a cell of every fate, each of another setting, and what a person would count in it."""
 
+import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from tracking_cases import Trained, artifacts, job_of, write_failure, write_inte
 from nnbench.data.loading import load
 from nnbench.protocol import baselines
 from nnbench.settings import parse
-from nnbench.tracking import process, record, store, sweeps
+from nnbench.tracking import contents, process, record, store, sweeps
 from nnbench.tracking.publish import Publisher, publish
 from nnbench.tracking.record import Identity
 
@@ -106,14 +107,14 @@ def plant(database: Path, folder: Path, *, whole: Trained, partly: Trained, dive
 
 def _rename(folder: Path, **identity: Any) -> None:
     """Let a record be of another setting, so that it is whole again."""
-    content = record.contents.json.loads((folder / record.CELL).read_text(encoding="utf-8"))
+    content = json.loads((folder / record.CELL).read_text(encoding="utf-8"))
     content["identity"] |= identity
     job_folder = folder.parent
     with record.new_folder(job_folder) as changed:
         for path in folder.iterdir():
             if path.name != record.MANIFEST:
                 shutil.copyfile(path, changed / path.name)
-        record.contents.write_json(changed / record.CELL, content)
+        contents.write_json(changed / record.CELL, content)
 
 
 NETWORKS = (

@@ -26,6 +26,7 @@ from nnbench.protocol.result import CellResult, finish
 from nnbench.protocol.stack import merge, start
 from nnbench.settings import parse
 from nnbench.tracking import record
+from nnbench.tracking.contents import history_table
 from nnbench.tracking.record import Identity
 
 STARTED = 1_700_000_000.25  # seconds since 1970
@@ -65,7 +66,7 @@ class Trained:
         )
 
     def history(self) -> pd.DataFrame:
-        return record.history_table(self.cell.seeds, self.training.history)
+        return history_table(self.cell.seeds, self.training.history)
 
 
 def job_of(*overrides: str) -> tuple[Job, dict]:

@@ -1,0 +1,39 @@
+"""Optimizers over all activations, activations over all optimizers, and where the differences come from."""
+
+from nnbench.analysis import plots, tables
+from nnbench.analysis.ranks import rank_methods
+from nnbench.report.display import Paragraph
+from nnbench.report.figures.canvas import axes, heading
+from nnbench.report.results import Results
+from nnbench.report.tables.comparisons import OTHER, shares_of
+
+
+def ranks(results: Results, by: str = "optimizer") -> Paragraph | None:
+    """Draw the mean ranks of 4 to 8 optimizers (or activations); those that a bar joins cannot be told apart."""
+    grids, _ = results.grids()  # the tables say why there is none
+    reasons = []
+    for dataset in grids:
+        try:
+            ranking = rank_methods(results.of(dataset, "replicas"), by=by, over=OTHER[by])
+        except ValueError as reason:
+            reasons.append(str(reason))
+        else:
+            plots.critical_differences(ranking, axes(2.6, heading(results, dataset)))
+    return Paragraph(f"No ranks of {by}s: {reasons[0]}.") if reasons else None
+
+
+def interquartile_means(results: Results, by: str = "optimizer") -> None:
+    """Draw the mean of the middle half of each optimizer's (or activation's) scores, with its interval."""
+    grids, _ = results.grids()
+    for dataset in grids:
+        table = tables.interquartile_means(results.of(dataset, "replicas"), by=by, over=OTHER[by]).dropna()
+        if len(table):
+            plots.interquartile_means(table, axes(1.4 + 0.4 * len(table), heading(results, dataset)))
+
+
+def variance_shares(results: Results) -> None:
+    """Draw what part of the differences between trainings goes with optimizer, activation, both together and seed."""
+    for dataset in results.datasets:
+        shares = shares_of(results, dataset)
+        if len(shares):
+            plots.variance_shares(shares, axes(1.8 + 0.8 * shares["of"].nunique(), heading(results, dataset)))

@@ -1,0 +1,321 @@
+"""What the numbers say, in sentences, and what they cannot say.
+
+To add a sentence: a function that returns its paragraphs, and its name in `verdict`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from nnbench.analysis.comparison import REGION, fewest_seeds
+from nnbench.analysis.power import nearest_rival
+from nnbench.report.display import Paragraph, Paragraphs
+from nnbench.report.missing import CAUSES, with_result, without_result
+from nnbench.report.results import Results
+
+WITH_A_REASON = ("interrupted", "failed")  # states whose reason says more than the state
+MOST_WITH_NUMBERS = 3  # cells that a sentence names with their numbers; the table of pairs has them all
+MOST_MISSING = 40  # cells without a result that are named; the table of them has them all
+MOST_NAMED = 8  # cells that a sentence names at all
+MOST_SEEDS = 1000  # nobody trains more only to tell two settings apart
+IN_WORDS = {
+    "better": "It is better than",
+    "worse": "On equal seeds it is worse than",
+    "equivalent": f"It is equivalent, within {100 * REGION:g} points, to",
+    "cannot tell": "These seeds cannot tell whether it is better than",
+}
+
+
+def verdict(results: Results) -> Paragraphs:
+    """Return what is missing, then for each data set who wins and by how much, then what to keep in mind."""
+    texts: list[Paragraph | str] = [on_missing(results)]
+    for dataset in results.datasets:
+        texts.append(on_leader(results, dataset))
+        for sentence in (on_unequal_seeds, on_more_seeds, on_methods, on_baselines):
+            texts.append(sentence(results, dataset))
+    texts += [*on_baselines_alone(results), on_tuning(results), on_divergence(results), on_duplicates(results)]
+    texts.append(
+        "Each verdict holds for further seeds on the same data and the same split. Other data may rank the cells in "
+        "another way."
+    )
+    return Paragraphs(tuple(text if isinstance(text, Paragraph) else Paragraph(text) for text in texts if text))
+
+
+def on_missing(results: Results) -> Paragraph | str:
+    """Return how many cells have no result, each with its name and reason; nothing if all have one."""
+    missing, num_done = without_result(results), with_result(results)
+    if not len(missing):
+        return ""
+    texts = []
+    for state, cells in missing.groupby("state", sort=False):
+        # Why a cell was not trained or cannot be read is said by its state alone.
+        reasons = cells["reason"] if state in WITH_A_REASON else [""] * len(cells)
+        named = [f"{cell} ({reason})" if reason else cell for cell, reason in zip(cells["cell"], reasons, strict=True)]
+        more = f" and {len(named) - MOST_MISSING} more, see tables/coverage.csv" if len(named) > MOST_MISSING else ""
+        texts.append(f"{_capital(CAUSES[str(state)])} ({len(cells)}): {'; '.join(named[:MOST_MISSING])}{more}.")
+    if results.coverage is not None and results.coverage.command:
+        texts.append("The same command trains what is missing, see the end.")
+    bold = f"This report is incomplete: {num_done} of {num_done + len(missing)} cells have a result."
+    return Paragraph(" ".join(texts), bold)
+
+
+def on_leader(results: Results, dataset: str) -> Paragraph:
+    """Return who has the highest mean on a data set, and which cells it can be told apart from."""
+    board, leader = results.board(dataset), results.leader(dataset)
+    if _all_diverged(board):
+        return Paragraph("", f"On {dataset}, every training of every cell diverged.")
+    against = _against(results, dataset)
+    best = board.iloc[0]
+    score = f"{best['mean']:.2%}{_interval(best)}"
+    num_others = len(board) - 1
+    if not num_others:
+        return Paragraph(
+            "There is no network to compare it with.", f"On {dataset}, {leader} has a mean test accuracy of {score}."
+        )
+    if set(against["verdict"]) == {"better"}:
+        bold = f"On {dataset}, {leader} wins."
+        start = f"It has the highest mean test accuracy: {score}."
+    elif set(against["verdict"]) <= {"better", "equivalent"}:
+        bold = f"On {dataset}, no other network is better than {leader} by more than a trifle."
+        start = f"It has the highest mean test accuracy: {score}."
+    else:
+        bold = f"On {dataset}, these seeds cannot tell which network is best."
+        start = f"{leader} has the highest mean test accuracy: {score}."
+    sentences = [start]
+    for name, beginning in IN_WORDS.items():
+        rows = against[against["verdict"] == name]
+        if len(rows):
+            sentences.append(f"{beginning} {_cells(rows, num_others, 'any' if name == 'cannot tell' else 'each')}.")
+    return Paragraph(" ".join(sentences), bold)
+
+
+def on_more_seeds(results: Results, dataset: str) -> str:
+    """Return what would change the verdict: more seeds, or a rival that gains."""
+    pairs = results.pairs_of(dataset, results.leader(dataset))
+    num_cells = len(results.board(dataset))
+    if num_cells < 2 or _all_diverged(results.board(dataset)):
+        return ""
+    needed = fewest_seeds(math.comb(num_cells, 2))
+    if pairs["seeds"].max() < needed:
+        return (
+            f"Too few seeds to tell which is better: with {num_cells} cells it takes at least {needed} equal seeds "
+            f"(seeds={needed})."
+        )
+    rivalry = nearest_rival(results.of(dataset, "replicas"), pairs, cell=results.leader(dataset))
+    if rivalry is None:
+        return ""
+    if rivalry.verdict == "better":
+        return (
+            f"What would change it: {rivalry.rival}, the nearest rival, would have to gain "
+            f"{100 * rivalry.to_draw_level:.2f} points to draw level. More seeds hardly would."
+        )
+    if rivalry.verdict != "cannot tell" or not math.isfinite(rivalry.detectable):
+        return ""
+    start = (
+        f"What would change it: with {rivalry.seeds} seeds, a difference of {100 * rivalry.detectable:.2f} points "
+        f"between {rivalry.cell} and {rivalry.rival} could be found with power .8 (four times out of five); the "
+        f"measured one is {100 * abs(rivalry.difference):.2f} points."
+    )
+    if rivalry.seeds_needed is None or rivalry.seeds_needed > MOST_SEEDS:
+        return f"{start} To find a difference as small as that would take more than {MOST_SEEDS} seeds."
+    return (
+        f"{start} If the true difference is as large as that, it takes about {rivalry.seeds_needed} seeds to find it."
+    )
+
+
+def on_methods(results: Results, dataset: str) -> str:
+    """Return the best optimizer over all activations and the best activation over all optimizers.
+
+    Their pairs are fewer than those of cells, so the same seeds tell more. Nothing where there is no grid of both.
+    """
+    replicas = results.of(dataset, "replicas")
+    whole = len(results.board(dataset)) == len(set(replicas["optimizer"])) * len(set(replicas["activation"]))
+    sentences = []
+    for by, over in (("optimizer", "activation"), ("activation", "optimizer")):
+        pairs = results.method_pairs(dataset, by, over)
+        if not len(pairs) or pairs["seeds"].max() < 2 or _all_diverged(results.board(dataset)):
+            continue
+        leader = str(pairs["first"].iloc[0])  # the best mean is first
+        against = _seen_from(leader, pairs)
+        told = [
+            f"{beginning[:1].lower()}{beginning[1:]} {_names(list(rows['other']))}"
+            for name, beginning in IN_WORDS.items()
+            if len(rows := against[against["verdict"] == name])
+        ]
+        those = f"{over}s" if whole else f"the {over}s that every {by} has"
+        sentences.append(f"Averaged over {those}, {leader} has the highest mean of the {by}s: {'; '.join(told)}.")
+    return " ".join(sentences)
+
+
+def on_unequal_seeds(results: Results, dataset: str) -> str:
+    """Return which networks have fewer seeds than others; nothing if all have as many."""
+    board = results.board(dataset)
+    most = board["seeds"].max()
+    fewer = board[board["seeds"] < most]
+    if not len(fewer):
+        return ""
+    named = _names([f"{row.cell}: {row.seeds}" for row in fewer.itertuples()])
+    return (
+        f"The networks on {dataset} have unequal numbers of seeds, so the order is not a fair ranking "
+        f"({named}; the others: {most}). Pairs are compared on the seeds that both have."
+    )
+
+
+def on_baselines(results: Results, dataset: str) -> str:
+    """Return how the best network does against the best baseline; nothing if there is no baseline."""
+    best = results.best_baseline(dataset)
+    if best is None:
+        return ""
+    leader, score = results.leader(dataset), results.baseline_board(dataset)["mean"].iloc[0]
+    table = results.against_baselines(dataset)
+    row = table[table["baseline"] == best].iloc[0]
+    baseline = f"the best scikit-learn baseline, {best} ({score:.2%})"
+    if row["seeds"] == 0:
+        return f"On {dataset}, {leader} and {baseline} have no seeds in common, so they are not compared."
+    numbers = _numbers(row["difference"], row["low"], row["high"], int(row["seeds"]), row["p_holm"])
+    match row["verdict"]:
+        case "better":
+            return f"The best network on {dataset}, {leader}, is better than {baseline}: {numbers}."
+        case "worse":
+            return f"A baseline wins on {dataset}: {leader}, the best network, is worse than {baseline}: {numbers}."
+        case "equivalent":
+            return (
+                f"The best network on {dataset}, {leader}, is equivalent, within {100 * REGION:g} points, to "
+                f"{baseline}: {numbers}."
+            )
+        case _:
+            return f"These seeds cannot tell the best network on {dataset}, {leader}, from {baseline}: {numbers}."
+
+
+def on_baselines_alone(results: Results) -> list[str]:
+    """Return the best baseline of each data set that no network has a result on."""
+    alone = [name for name in results.baselines["dataset"].unique() if name not in results.datasets]
+    return [
+        f"On {name} there are baselines alone, and no network. The best is {board.iloc[0]['cell']}: "
+        f"{board.iloc[0]['mean']:.2%}{_interval(board.iloc[0])}."
+        for name in alone
+        if len(board := results.baseline_board(name))
+    ]
+
+
+def on_tuning(results: Results) -> str:
+    """Return what the comparison is one of: settings, or tuned optimizers."""
+    networks = results.cells[results.cells["cell"].isin(results.replicas["cell"])]
+    if not len(networks):
+        return ""
+    tuned = networks["tuned"].fillna("")
+    if not results.any_tuned:
+        return (
+            "Each cell ran with the hyperparameters of its configuration: this compares settings, not tuned "
+            "optimizers; tuning=learning_rate compares those."
+        )
+    sentences = ["Hyperparameters were tuned on validation with seeds of their own; the scores are from fresh seeds."]
+    untuned = list(networks.loc[tuned == "", "cell"])
+    if untuned:
+        sentences.append(f"Not tuned, so at a disadvantage: {_names(untuned)}.")
+    if len(set(networks["num_trials"].dropna())) > 1:
+        sentences.append(
+            "Grids whose best value lay on the edge were extended, so the number of trials is not the same for all."
+        )
+    at_edge = list(networks.loc[networks["at_edge"].fillna(False).astype(bool), "cell"])
+    if at_edge:
+        sentences.append(f"Still at the edge of the grid, so perhaps not at its best: {_names(at_edge)}.")
+    return " ".join(sentences)
+
+
+def on_divergence(results: Results) -> str:
+    """Return how many trainings diverged, by cell; nothing if none did."""
+    boards = [results.board(name) for name in results.datasets]
+    diverged = pd.concat([board[board["diverged"] > 0] for board in boards]) if boards else pd.DataFrame()
+    if not len(diverged):
+        return ""
+    counts = ", ".join(f"{row.cell}: {row.diverged} of {row.seeds}" for row in diverged.itertuples())
+    return (
+        f"{diverged['diverged'].sum()} of {len(results.replicas)} trainings diverged and count as chance level "
+        f"({counts})."
+    )
+
+
+def on_duplicates(results: Results) -> str:
+    """Return how many results are there more than once; nothing if none is."""
+    if results.coverage is None or not results.coverage.num_duplicates:
+        return ""
+    doubled = results.coverage.cells[results.coverage.cells["duplicates"] > 0]
+    named = _names([f"{row.cell}: {row.duplicates + 1} results" for row in doubled.itertuples()])
+    return f"Trained more than once ({named}); the newest result of each cell is the one that counts."
+
+
+def _against(results: Results, dataset: str) -> pd.DataFrame:
+    """Return the pairs of the best network of a data set as `_seen_from` does, in the order of the leaderboard."""
+    leader = results.leader(dataset)
+    place = {cell: number for number, cell in enumerate(results.board(dataset)["cell"])}
+    rows = _seen_from(leader, results.pairs_of(dataset, leader))
+    return rows.sort_values("other", key=lambda cells: cells.map(place), kind="stable", ignore_index=True)
+
+
+def _all_diverged(board: pd.DataFrame) -> bool:
+    """Whether no training of a leaderboard is left; those of which all seeds diverged stand at its end."""
+    return bool(board["diverged"].iloc[0] == board["seeds"].iloc[0])
+
+
+def _seen_from(leader: str, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs of a leader with what it leads by: other, seeds, difference, low, high, p_holm, verdict."""
+    ahead, behind = pairs[pairs["first"] == leader], pairs[pairs["second"] == leader]
+    rows = ahead.assign(other=ahead["second"])
+    if not len(behind):
+        return rows
+    behind = behind.assign(
+        other=behind["first"],
+        difference=-behind["difference"],
+        low=-behind["high"],
+        high=-behind["low"],
+        verdict=behind["verdict"].replace("better", "worse"),
+    )
+    return pd.concat([rows, behind]) if len(rows) else behind
+
+
+def _cells(rows: pd.DataFrame, num_others: int, every: str) -> str:
+    """Name cells, with their numbers if they are few; the closest one alone has numbers if they are many."""
+    named = [f"{row.other} ({_lead(row)})" for row in rows.itertuples()]
+    if len(rows) <= MOST_WITH_NUMBERS:
+        return "; ".join(named)
+    if len(rows) <= MOST_NAMED:
+        return f"{', '.join(rows['other'])}"
+    share = f"{every} of the" if len(rows) == num_others else f"{len(rows)} of the"
+    return f"{share} {num_others} other networks, of which the closest is {named[0]}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _lead(pair: Any) -> str:
+    if pair.seeds == 0:
+        return "no equal seeds"
+    return _numbers(pair.difference, pair.low, pair.high, pair.seeds, pair.p_holm)
+
+
+def _numbers(difference: float, low: float, high: float, num_seeds: int, p: float) -> str:
+    if num_seeds == 1:
+        return f"{_points(difference)} points on 1 equal seed"
+    return (
+        f"{_points(difference)} points, 95 % interval {_points(low)} to {_points(high)}, on {num_seeds} equal seeds, "
+        f"p = {p:.3g} after Holm"
+    )
+
+
+def _interval(row: pd.Series) -> str:
+    if row["seeds"] < 2:
+        return ", from a single seed"
+    return f" (95 % interval {row['low']:.2%} to {row['high']:.2%} over {row['seeds']} seeds)"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 2) + 0:+.2f}"  # + 0, as no reader expects -0.00
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
