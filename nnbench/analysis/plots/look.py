@@ -110,15 +110,16 @@ def style_by_method(names: Sequence[str], by: str) -> dict[str, dict[str, Any]]:
 def lowest_shown(scores: NDArray) -> float:
     """Return the score, in per cent, from which an axis begins so that a few failures leave room for the others.
 
-    The lowest score, or four times as far below the highest as the median (a point at least) if that saves half of the
-    axis.
+    The lowest score, or four times as far below the highest as the median if that saves half of the axis; four steps at
+    least, the smallest difference between scores, and a point.
     """
     scores = np.asarray(scores, dtype=float)
     scores = scores[np.isfinite(scores)]
     if not len(scores):
         return 0.0
     highest, lowest = float(scores.max()), float(scores.min())
-    span = max(4 * (highest - float(np.median(scores))), 1.0)
+    step = np.diff(np.unique(scores.round(9))).min(initial=np.inf)  # of 15 samples one is 6.7 %
+    span = max(4 * (highest - float(np.median(scores))), 4 * step if np.isfinite(step) else 0.0, 1.0)
     return lowest if highest - lowest <= 2 * span else highest - span
 
 
