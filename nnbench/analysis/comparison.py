@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from nnbench.analysis.statistics import (
     MOST_AT_ONCE,
+    MOST_FOR_EXACT,
+    RESAMPLES,
     bootstrap_intervals,
     complete_rows,
     holm,
@@ -160,10 +162,17 @@ def fewest_seeds(num_pairs: int) -> int:
     """Return the number of equal seeds below which Holm's correction for so many pairs lets none be better.
 
     The smallest two-sided p of n seeds is 2 / 2^n, and the smallest p of a table is multiplied by its number of pairs.
-    This is a bound from below: with more than 2500 pairs no number of seeds is enough for `sign_flip_test` as it is,
-    whose random patterns for more than 16 seeds have no p below 1 / 50,001.
+    This is a bound from below, see `too_many_pairs`.
     """
     return floor(log2(2 * num_pairs / ALPHA)) + 1
+
+
+def too_many_pairs(num_pairs: int) -> bool:
+    """Whether Holm's correction for so many pairs lets none be better, whatever the number of seeds.
+
+    So it is beyond 2500 pairs: of many seeds `sign_flip_test` draws sign patterns, whose smallest p is 1 / 50,001.
+    """
+    return fewest_seeds(num_pairs) > MOST_FOR_EXACT and num_pairs >= ALPHA * (RESAMPLES + 1)
 
 
 def _scores(replicas: pd.DataFrame, columns: str, index: list[str], metric: str) -> pd.DataFrame:

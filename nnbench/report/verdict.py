@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nnbench.analysis.comparison import REGION, fewest_seeds
+from nnbench.analysis.comparison import REGION, fewest_seeds, too_many_pairs
 from nnbench.analysis.power import nearest_rival
 from nnbench.report.display import Paragraph, Paragraphs
 from nnbench.report.missing import CAUSES, with_result, without_result
@@ -97,7 +97,13 @@ def on_more_seeds(results: Results, dataset: str) -> str:
     num_cells = len(results.board(dataset))
     if num_cells < 2 or _all_diverged(results.board(dataset)):
         return ""
-    needed = fewest_seeds(math.comb(num_cells, 2))
+    num_pairs = math.comb(num_cells, 2)
+    if too_many_pairs(num_pairs):
+        return (
+            f"With {num_cells} cells there are {num_pairs:,} pairs, too many to tell any of them apart, whatever the "
+            "number of seeds. Compare fewer cells, or the optimizers over all activations."
+        )
+    needed = fewest_seeds(num_pairs)
     if pairs["seeds"].max() < needed:
         return (
             f"Too few seeds to tell which is better: with {num_cells} cells it takes at least {needed} equal seeds "

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnbench.analysis.comparison import ALPHA, compare, compare_methods, fewest_seeds
+from nnbench.analysis.comparison import ALPHA, compare, compare_methods, fewest_seeds, too_many_pairs
 from nnbench.analysis.statistics import bootstrap_interval, holm, sign_flip_test
 
 NUM_SAMPLES = 10_000  # of the test split, so that accuracies are multiples of 1 / 10,000
@@ -149,6 +149,13 @@ def test_fewest_seeds_are_where_differences_begin_to_be_seen(num_cells):
         steps = np.linspace(0.01, 0.02, count)  # every cell beats the one before it by that, seed by seed
         table = compare(replicas({f"cell {place}": 0.5 + place * steps for place in range(num_cells)}))
         assert set(table["verdict"]) == {verdict}
+
+
+def test_beyond_2500_pairs_no_number_of_seeds_tells_any_apart():
+    # 50,000 random patterns and the observed one: the smallest p is 1 / 50,001, and Holm multiplies it by the pairs.
+    assert not too_many_pairs(2500)
+    assert too_many_pairs(71 * 72 // 2)
+    assert sign_flip_test(np.full(40, 0.1)) * 2500 < ALPHA < sign_flip_test(np.full(40, 0.1)) * 2556
 
 
 def test_fewest_seeds_grow_with_the_logarithm_of_the_number_of_pairs():

@@ -52,6 +52,13 @@ def test_a_lead_is_believed_only_with_enough_seeds_and_a_clear_difference(num_se
     assert wanted in said(results_of(planted({"adam relu": base, "gd relu": other})))
 
 
+def test_more_cells_than_any_number_of_seeds_tells_apart_are_said_to_be_too_many():
+    cells = {f"adam relu {place}": [0.9 - place / 100 + seed / 1000 for seed in range(20)] for place in range(72)}
+    sentences = said(results_of(planted(cells)))
+    assert "With 72 cells there are 2,556 pairs, too many to tell any of them apart" in sentences
+    assert "it takes at least" not in sentences
+
+
 def test_leader_is_compared_with_every_cell_and_corrected_for_all_pairs():
     base = [0.9 + 0.001 * seed for seed in range(10)]
     gaps = {"adam relu": 0, "gd relu": 0.1, "adagrad relu": 0.2}

@@ -3,7 +3,7 @@
 import math
 
 from nnbench.analysis import plots
-from nnbench.analysis.comparison import fewest_seeds
+from nnbench.analysis.comparison import fewest_seeds, too_many_pairs
 from nnbench.report.display import Paragraph
 from nnbench.report.figures.canvas import axes, drawn, heading, note, of_drawn
 from nnbench.report.results import Results
@@ -29,8 +29,11 @@ def heatmap(results: Results) -> Paragraph | None:
             ax = axes(1.6 + 0.75 * replicas["optimizer"].nunique(), heading(results, dataset))
             plots.heatmap(replicas, results.board(dataset), results.pairs(dataset), ax)
             any_drawn = True
-            needed = fewest_seeds(math.comb(len(results.board(dataset)), 2))
-            if results.pairs(dataset)["seeds"].max() < needed:
+            num_pairs = math.comb(len(results.board(dataset)), 2)
+            needed = fewest_seeds(num_pairs)
+            if too_many_pairs(num_pairs):
+                notes.append(f"Nothing on {dataset} is told apart, as there are too many pairs, so all have a frame.")
+            elif results.pairs(dataset)["seeds"].max() < needed:
                 notes.append(f"With fewer than {needed} seeds nothing on {dataset} is told apart, so all have a frame.")
     if notes:
         return Paragraph(" ".join(notes))
