@@ -398,7 +398,7 @@ def test_a_table_that_cannot_be_used_starts_nothing(tmp_path):
 
 
 def test_a_dry_run_prints_the_cells_and_creates_nothing(tmp_path):
-    ended = run(tmp_path, "-m", "study=xor", "optimizer=gd,adam", "num_epochs=1,2", "dry_run=true")
+    ended = run(tmp_path, "-m", "study=xor", "optimizer=gd,adam", "num_epochs=1,2", "baselines=[knn]", "dry_run=true")
 
     assert ended.status == 0
     assert [line.split(maxsplit=1)[1] for line in ended.out.splitlines()] == [
@@ -406,6 +406,7 @@ def test_a_dry_run_prints_the_cells_and_creates_nothing(tmp_path):
         "gd leaky_relu num_epochs=2",
         "adam leaky_relu num_epochs=1",
         "adam leaky_relu num_epochs=2",
+        "knn",
     ]
     assert outcome(tmp_path) == []
 

@@ -26,7 +26,10 @@ def test_a_sweep_gets_every_baseline_behind_its_networks():
     assert planned("-m", *SMALL, "optimizer=gd,adam") == ["gd relu", "adam relu", *SHIPPED]
 
 
-@pytest.mark.parametrize("arguments", [("optimizer=gd",), ("-m", "optimizer=gd,adam", "report=false")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("optimizer=gd",), ("-m", "optimizer=gd,adam", "report=false"), ("-m", "optimizer=gd,adam", "tracking=none")],
+)
 def test_without_a_report_there_are_none(arguments):
     assert not set(planned(*arguments, *SMALL)) & set(SHIPPED)
 

@@ -14,8 +14,9 @@ def beside(grid: Grid, datasets: Sequence[Dataset]) -> list[Job]:
     That are those of the key `baselines`. With `auto` they are chosen by the size of the data, unless the sweep has
     baselines of its own. They are for the report, so there are none without one.
     """
-    wanted = grid.jobs[0].config["baselines"]
-    if not (grid.multirun and grid.jobs[0].config["report"]):
+    first = grid.jobs[0]
+    wanted = first.config["baselines"]
+    if not (grid.multirun and first.config["report"] and first.tracked):
         return []
     if wanted == "auto" and any(job.is_baseline for job in grid.jobs):
         return []
