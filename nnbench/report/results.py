@@ -241,16 +241,17 @@ def study(
             _add(record, label, tables, by_cell)
             environments.append(record.environment())
     cells += [{"cell": name, "kind": "cell", "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
+    planned = _coverage(uri, experiment, fingerprints, sweep, damaged)
     if not environments:
-        counts = pd.Series([cell["status"] for cell in cells], dtype=str).value_counts()
-        others = "".join(f", {count} {status}" for status, count in counts.items())
+        counts = planned.counts() if planned else {}
+        others = "".join(f", {count} {state}" for state, count in counts.items())
         raise NothingToReportError(f"{experiment} has no finished cell in {uri}{others}")
     missing_columns: dict[str, Any] = dict.fromkeys(["finding", "tuned", "untuned"])
     return Results(
         experiment,
         cells=pd.DataFrame([missing_columns | cell for cell in cells]),
         environment=_common(environments),
-        coverage=_coverage(uri, experiment, fingerprints, sweep, damaged),
+        coverage=planned,
         **{name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
         | {name: _no_rows() for name in ("replicas", "history") if name not in tables},
         **by_cell,

@@ -117,7 +117,14 @@ def on_more_seeds(results: Results, dataset: str) -> str:
             f"What would change it: {rivalry.rival}, the nearest rival, would have to gain "
             f"{100 * rivalry.to_draw_level:.2f} points to draw level. More seeds hardly would."
         )
-    if rivalry.verdict != "cannot tell" or not math.isfinite(rivalry.detectable):
+    if rivalry.verdict != "cannot tell":
+        return ""
+    if rivalry.seeds < needed:
+        return (
+            f"What would change it: more seeds. {rivalry.cell} and {rivalry.rival} have {rivalry.seeds} in common; "
+            f"with {num_cells} cells it takes at least {needed} equal seeds to tell which is better (seeds={needed})."
+        )
+    if not math.isfinite(rivalry.detectable):
         return ""
     start = (
         f"What would change it: with {rivalry.seeds} seeds, a difference of {100 * rivalry.detectable:.2f} points "

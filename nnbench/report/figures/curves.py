@@ -23,8 +23,9 @@ def time_to_target(results: Results, metric: str = "val/target_epoch") -> Paragr
     if metric not in results.replicas:
         return None if metric == "val/target_epoch" else Paragraph(f"There is no {metric} on record.")
     for dataset in results.datasets:
-        replicas = of_drawn(results, dataset, results.of(dataset, "replicas"))
-        panels(replicas, partial(plots.time_to_target, metric=metric), heading(results, dataset))
+        replicas = of_drawn(results, dataset, results.of(dataset, "replicas")).dropna(subset=metric)
+        if len(replicas):  # some of these cells had a target
+            panels(replicas, partial(plots.time_to_target, metric=metric), heading(results, dataset))
     return note(results)
 
 

@@ -16,12 +16,15 @@ CLOCKS = {
 
 
 def time_to_target(results: Results) -> Table | Paragraph:
-    """Return how many seeds of each cell met the target, and the median time of all seeds, a miss being infinite."""
+    """Return how many seeds of each cell met the target, and the median time of all seeds, a miss being infinite.
+
+    Cells that were trained without a target have not missed it, and are left out.
+    """
     if "val/target_epoch" not in results.replicas:
         return Paragraph(NO_TARGET)
 
     def compute(dataset: str) -> pd.DataFrame:
-        replicas = results.of(dataset, "replicas")
+        replicas = results.of(dataset, "replicas").dropna(subset="val/target_epoch")
         rows = []
         for cell, seeds in replicas.groupby("cell", sort=False):
             times = {
@@ -31,7 +34,8 @@ def time_to_target(results: Results) -> Table | Paragraph:
             }
             met = int(np.isfinite(seeds["val/target_epoch"]).sum())
             rows.append({"cell": cell, "met": met, "seeds": len(seeds), "hit_rate": met / len(seeds), **times})
-        return pd.DataFrame(rows).sort_values(["epochs", "met"], ascending=[True, False], kind="stable")
+        table = pd.DataFrame(rows, columns=["cell", "met", "seeds", "hit_rate", *CLOCKS.values()])
+        return table.sort_values(["epochs", "hit_rate"], ascending=[True, False], kind="stable")
 
     columns = {
         "cell": ("cell", text),
