@@ -30,7 +30,7 @@ import yaml
 
 SWEEP = (
     *("optimizer=gd,adam,rmsprop", "activation=relu,tanh,sigmoid", "dataset=digits", "hidden=[16]"),
-    *("seeds=10", "num_epochs=20", "baselines=[dummy,knn]", "report=false", "progress=false"),
+    *("seeds=10", "num_epochs=20", "baselines=[dummy,knn]", "progress=false"),
 )
 SMALL, SMALL_SECONDS = 1_000, 10.0  # so many runs, and the time that they may take
 MOST_SECONDS, MOST_BYTES = 60.0, 1.5e9

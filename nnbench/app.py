@@ -175,7 +175,7 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             way_out = "mend it, give another tracking.uri, or train with tracking=none"
             terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}; {way_out}"])
             return 1
-    return outcome.show(grid)
+        return outcome.show(grid)
 
 
 @contextmanager

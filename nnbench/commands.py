@@ -158,9 +158,9 @@ def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str
 
 def _known_sweeps(uri: str, study: str) -> str:
     """Return in words which sweeps a study has, the newest first."""
-    from nnbench.tracking import read
+    from nnbench.tracking import sweeps
 
-    known = list(dict.fromkeys(attempt.sweep for attempt in read.attempts(uri, study)))
+    known = sweeps.known(uri, study)
     if not known:
         return "it has no sweep at all"
     more = f" and {len(known) - MOST_SWEEPS} more" if len(known) > MOST_SWEEPS else ""

@@ -138,6 +138,14 @@ def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
     wanted = {"optimizer": Optimizer, "dataset": Source}.get(group, object)
     if not (isinstance(kind, type) and issubclass(kind, wanted)) or inspect.isabstract(kind):
         raise ConfigError([f"{group}._target_ is {target!r}; it must be a class derived from {wanted.__name__}"])
+    is_baseline = isinstance(getattr(kind, "draws", None), bool) and callable(getattr(kind, "build", None))
+    if group == "model" and not is_baseline:
+        raise ConfigError(
+            [
+                f"{group}._target_ is {target!r}; a baseline must say in `draws` whether a seed changes it, and have a "
+                "method `build`"
+            ]
+        )
     return kind
 
 

@@ -29,6 +29,7 @@ from nnbench.components import ConfigError, nearest
 from nnbench.places import COMMANDS, CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, is_baseline
 from nnbench.protocol.naming import flat_settings, labels
+from nnbench.tracking.store import without_credentials
 
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
 
@@ -172,7 +173,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
         multirun=multirun,
         folder=Path(hydra_config.sweep.dir if multirun else hydra_config.run.dir).absolute(),
         sweep=os.environ["NNBENCH_SWEEP"],
-        command=shlex.join(["python", "-m", "nnbench", *sys.argv[1:]]),
+        command=without_credentials(shlex.join(["python", "-m", "nnbench", *sys.argv[1:]])),
         activation_choices=activation_choices(folders),
         model_files=model_files,
         num_swept=len(jobs),

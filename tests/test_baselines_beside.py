@@ -169,3 +169,66 @@ def test_a_baseline_alone_is_a_cell(tmp_path):
     assert ended.status == 0
     assert "knn" in ended.out
     assert "draws nothing" in ended.out
+
+
+def test_scikit_learns_network_has_each_shape_of_ours():
+    labels = planned("-m", "dataset=iris", "seeds=2", "hidden=[4],[8]", "baselines=[knn,mlp_classifier]")
+
+    assert labels[2:] == ["knn", "mlp_classifier hidden=[4]", "mlp_classifier hidden=[8]"]
+
+
+PLUGIN = """
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Own:
+    draws = False
+
+    def build(self, seed, num_samples):
+        return self
+
+    def fit(self, inputs, labels):
+        return self
+
+    def predict(self, inputs):
+        return 99 + inputs[:, 0].astype(int)
+
+
+class Leaving(Own):
+    def fit(self, inputs, labels):
+        sys.exit(3)
+
+
+class Silent:
+    pass
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    (tmp_path / "own.py").write_text(PLUGIN)
+    for name in ("own", "leaving", "silent"):
+        path = tmp_path / "mine" / "model" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"_target_: own.{name.title()}\n")
+    return (tmp_path, "-m", "--config-dir", "mine", "plugins=[own]", *SMALL, "tracking=none")
+
+
+def test_a_class_that_is_no_baseline_is_refused_before_anything_starts(plugin):
+    ended = run(*plugin, "model=silent,knn")
+
+    assert ended.status == 2
+    assert "own.Silent" in ended.errors[0]
+    assert "draws" in ended.errors[0]
+
+
+def test_a_baseline_that_fails_or_leaves_costs_itself_alone(plugin):
+    ended = run(*plugin, "model=own,leaving,knn")
+
+    assert ended.status == 1
+    assert "own  failed: ValueError: Own predicts an array of shape (15,) with values such as [" in ended.err
+    assert "leaving  failed: SystemExit: 3" in ended.err
+    assert "knn" in ended.out
+    assert "SIGTERM" not in ended.err

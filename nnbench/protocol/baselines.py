@@ -293,6 +293,12 @@ def _fit(model: Baseline, dataset: Dataset, seed: int) -> _Fit:
     started = perf_counter()
     predictions = np.asarray(classifier.predict(dataset.test.inputs))
     predict_seconds = perf_counter() - started
+    if predictions.shape != dataset.test.labels.shape or not np.isin(predictions, range(dataset.num_classes)).all():
+        raise ValueError(
+            f"{type(classifier).__name__} predicts an array of shape {predictions.shape} with values such as "
+            f"{predictions.ravel()[:3].tolist()}; it must predict one of the labels 0 to {dataset.num_classes - 1} for "
+            f"each of {len(dataset.test)} samples"
+        )
     probabilities = _probabilities(classifier, dataset.test.inputs, dataset.num_classes)
     summary = {
         "val/selected_accuracy": float((validation == dataset.validation.labels).mean()),

@@ -1,13 +1,14 @@
 """What a cell is called: flat settings, and the shortest label that tells it from the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from nnbench.protocol.fingerprint import OF_BASELINES, OUTPUT_OPTIONS, is_baseline
+from nnbench.protocol.fingerprint import OF_BASELINES, OUTPUT_OPTIONS, PLACES_OF_DATA, is_baseline
 
 ALWAYS_NAMED = ("optimizer", "activation")
 NAMED_IF_DIFFERENT = ("dataset", "model", "loss", "initializer", "schedule", "tuning")
 NAMES_OF_BASELINES = ("model",)
+WATCHING = ("target_accuracy", "diagnostics")  # what is measured of a training changes nothing in it
 
 
 def flat_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
@@ -47,6 +48,42 @@ def labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
             for place, told in zip(alike, options, strict=True):
                 names[place] = " ".join([words, *told])
     return names
+
+
+def data_labels(data: Sequence[tuple[str, Hashable, Mapping[str, Any]]]) -> list[str]:
+    """Return what each data set is called: by its name, and by what tells it from others of that name.
+
+    Each has a name, a key and its options. Equal keys get equal labels, different keys different ones.
+    """
+    options_by_key = {(name, key): options for name, key, options in reversed(data)}
+    label_by_key: dict[tuple[str, Hashable], str] = {}
+    for name in dict.fromkeys(name for name, _, _ in data):
+        keys = [entry for entry in dict.fromkeys((other, key) for other, key, _ in data) if entry[0] == name]
+        for entry, told in zip(keys, _options([options_by_key[entry] for entry in keys]), strict=True):
+            label = " ".join([name, *told])
+            number = 1 + sum(other == label for other in label_by_key.values())
+            label_by_key[entry] = label if number == 1 else f"{label} ({number})"  # nothing but its content differs
+    return [label_by_key[name, key] for name, key, _ in data]
+
+
+def differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return in which options networks differ beside optimizer, activation and seeds.
+
+    The options of an optimizer are compared among cells of that optimizer alone, those of an activation likewise.
+    """
+    found: dict[str, None] = {}
+    for group in ALWAYS_NAMED:
+        for choice in dict.fromkeys(str(entry.get(group)) for entry in settings):
+            alike = [entry for entry in settings if str(entry.get(group)) == choice]
+            keys = dict.fromkeys(key for entry in alike for key in entry if key.startswith(f"{group}."))
+            found |= dict.fromkeys(key for key in keys if key != "optimizer.space" and _differ(alike, key))
+    for key in dict.fromkeys(key for entry in settings for key in entry):
+        group, _, option = key.partition(".")
+        place = group == "dataset" and (not option or option in PLACES_OF_DATA)
+        known = (*ALWAYS_NAMED, *OUTPUT_OPTIONS, *WATCHING, "seeds")
+        if group not in known and not place and _differ(settings, key):
+            found[key] = None
+    return list(found)
 
 
 def _words(entry: Mapping[str, Any], groups: Sequence[str]) -> list[str]:

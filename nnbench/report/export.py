@@ -1,6 +1,6 @@
 """Tables as files: CSV that a spreadsheet opens without harm, and LaTeX that a paper takes in with `\\input`.
 
-What leaves the machine is made here, so this is also where credentials are taken out of text. Names of settings,
+What leaves the machine is made here, so credentials are taken out of text. Names of settings,
 classes and studies are data: they are never a formula, a LaTeX command or markup.
 """
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from nnbench.tracking.store import without_credentials
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet would run; OWASP, CSV injection
 MOST_IN_LATEX = 100  # rows; a longer table is for a program, not for a paper
@@ -34,7 +36,6 @@ LATEX: dict[str, str | int | None] = {
 }
 BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>]*@")
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list[Path]:
@@ -86,11 +87,6 @@ def as_latex(table: pd.DataFrame) -> str:
 def escape_latex(text: str) -> str:
     """Return text that LaTeX sets as it is, on one line and without control characters."""
     return CONTROLS.sub("", BREAKS.sub(" ", text)).translate(str.maketrans(LATEX))
-
-
-def without_credentials(text: str) -> str:
-    """Return text without the `user:password@` of the addresses in it."""
-    return CREDENTIALS.sub("", text)
 
 
 def _with_index(table: pd.DataFrame) -> pd.DataFrame:

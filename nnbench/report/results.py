@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +13,11 @@ import pandas as pd
 from nnbench.analysis.comparison import compare, compare_baselines, compare_methods, compare_with
 from nnbench.analysis.power import detectable_differences
 from nnbench.analysis.tables import leaderboard
-from nnbench.protocol.naming import flat_settings, labels
+from nnbench.protocol.naming import differing_settings, flat_settings, labels
 from nnbench.tracking import coverage, read
 from nnbench.tracking.contents import score_divergence
 from nnbench.tracking.coverage import Coverage
-from nnbench.tracking.record import Predictions, Record, facts
+from nnbench.tracking.record import Predictions, Record, data_names, facts
 
 MOST_FOR_ALL_PAIRS = 60  # cells of a data set; of more, the leader is compared with each
 MOST_IMAGES = 60  # of those that a cell has missed, most often missed first
@@ -39,11 +39,11 @@ class Results:
     `replicas` has one row for each seed of each network, `untuned` the same for the configured hyperparameters of tuned
     cells, `history` one row for each epoch of each seed, `tuning` one for each training of a search, `baselines` one
     for each seed of each baseline, `calibration` one for each bin of confidence of each seed; all of them name the
-    cell, its optimizer, its activation (a baseline is its own optimizer and has no activation) and its data set.
-    `cells` has one row for each cell, baselines included: run id, kind, status (damaged where the store has no whole
-    record of it), command, facts. By cell, `confusion` has the counts of the test split and `predictions` what each
-    seed said of each test sample. `update_rules` has the docstring of each optimizer. `coverage` says what was to be
-    trained.
+    cell, its optimizer, its activation (a baseline is its own optimizer and has no activation) and its data set, of
+    which a name has one test split. `cells` has one row for each cell, baselines included: run id, kind, status
+    (damaged where the store has no whole record of it), command, facts, settings, data. By cell, `confusion` has the
+    counts of the test split and `predictions` what each seed said of each test sample. `update_rules` has the docstring
+    of each optimizer. `coverage` says what was to be trained.
     """
 
     experiment: str
@@ -65,7 +65,7 @@ class Results:
     def datasets(self) -> list[str]:
         """The data sets that networks were trained on, each compared on its own.
 
-        Accuracies on different data say nothing about each other.
+        Accuracies on different data, or on different splits of them, say nothing about each other.
         """
         return list(self.replicas["dataset"].unique())
 
@@ -82,6 +82,13 @@ class Results:
         """Return the baseline with the highest mean test accuracy; None if there is no baseline."""
         board = self.baseline_board(dataset)
         return str(board["cell"].iloc[0]) if len(board) else None
+
+    @property
+    def without_draws(self) -> set[str]:
+        """The baselines in which a seed changes nothing: one fit stands for all seeds, so there is no interval."""
+        if "one_fit" not in self.cells:
+            return set()
+        return set(self.cells.loc[self.cells["one_fit"].eq(True), "cell"])
 
     def of(
         self, dataset: str, table: Literal["replicas", "history", "tuning", "untuned", "baselines", "calibration"]
@@ -135,7 +142,19 @@ class Results:
                 f"Cells on {dataset} with the same optimizer and activation differ in other settings, so optimizers "
                 "are not compared over all activations, nor activations over all optimizers."
             )
+        if others := self.differing_settings(dataset):
+            return (
+                f"Cells on {dataset} differ in more than optimizer and activation ({', '.join(others)}), so optimizers "
+                "are not compared over all activations, nor activations over all optimizers."
+            )
         return ""
+
+    def differing_settings(self, dataset: str) -> list[str]:
+        """Return in which options the networks of a data set differ, see `nnbench.protocol.naming`."""
+        if "settings" not in self.cells:
+            return []
+        cells = set(self.of(dataset, "replicas")["cell"])
+        return differing_settings(list(self.cells.loc[self.cells["cell"].isin(cells), "settings"]))
 
     def grids(self) -> tuple[list[str], str]:
         """Return the data sets that have a grid, and why the others have none."""
@@ -179,6 +198,14 @@ class Results:
     def any_tuned(self) -> bool:
         """Whether the hyperparameters of some cell were tuned."""
         return "tuned" in self.cells and bool((self.cells["tuned"].fillna("") != "").any())
+
+    def targets(self) -> dict[str, float]:
+        """Return the target accuracy of each cell that has one."""
+        if "settings" not in self.cells:
+            return {}
+        settings = self.cells.dropna(subset="settings").set_index("cell")["settings"]
+        targets = {str(cell): entry.get("target_accuracy") for cell, entry in settings.items()}
+        return {cell: target for cell, target in targets.items() if target is not None}
 
     def chosen_rates(self) -> dict[str, float]:
         """Return the learning rate that tuning chose, by cell."""
@@ -233,12 +260,13 @@ def study(
     environments: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         found, damaged = read.fetch_newest(uri, experiment, Path(folder), fingerprints=fingerprints)
+        data_by_run = _data_names(found)
         for label, (run_id, record) in zip(_labels(list(found.values())), found.items(), strict=True):
             cells.append({"cell": label, "kind": record.kind, "run_id": run_id, **_identity(record)})
             if record.status == "failed":
                 continue
-            cells[-1] |= _facts(record)
-            _add(record, label, tables, by_cell)
+            cells[-1] |= {"dataset": data_by_run[run_id], **_facts(record)}
+            _add(record, label, data_by_run[run_id], tables, by_cell)
             environments.append(record.environment())
     cells += [{"cell": name, "kind": "cell", "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
     planned = _coverage(uri, experiment, fingerprints, sweep, damaged)
@@ -280,6 +308,12 @@ def _labels(records: list[Record]) -> list[str]:
     ]
 
 
+def _data_names(records: Mapping[str, Record]) -> dict[str, str]:
+    """Return what the data set of each run with a result is called: equal names have the same test split."""
+    with_result = {run_id: record for run_id, record in records.items() if record.status != "failed"}
+    return dict(zip(with_result, data_names(list(with_result.values())), strict=True))
+
+
 def _identity(record: Record) -> dict[str, Any]:
     return {
         "status": record.status,
@@ -293,12 +327,23 @@ def _facts(record: Record) -> dict[str, Any]:
     """Return what the table of cells says of one with a result."""
     found = facts(record)
     tuned = {f"{name} = {value:.4g}" for name, value in found["tuned"].items()}
-    return {**(record.cell["tuning"] or {}), **found, "tuned": ", ".join(sorted(tuned))}
+    return {
+        **(record.cell["tuning"] or {}),
+        **found,
+        "tuned": ", ".join(sorted(tuned)),
+        "settings": flat_settings(record.config, record.choices),
+        "data": record.cell["dataset"],
+    }
 
 
-def _add(record: Record, label: str, tables: dict[str, list[pd.DataFrame]], by_cell: dict[str, dict[str, Any]]) -> None:
+def _add(
+    record: Record,
+    label: str,
+    dataset: str,
+    tables: dict[str, list[pd.DataFrame]],
+    by_cell: dict[str, dict[str, Any]],
+) -> None:
     """Add what a record holds to the tables of the study."""
-    dataset = record.cell["dataset"]["name"]  # the choice `csv` says nothing of which file
     if record.is_baseline:
         place = {"cell": label, "optimizer": label, "activation": "", "dataset": dataset}
         parts = {"baselines": record.replicas(), "calibration": record.calibration()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nnbench.analysis.comparison import REGION, fewest_seeds, too_many_pairs
+from nnbench.analysis.comparison import DECIMALS, REGION, fewest_seeds, too_many_pairs
 from nnbench.analysis.power import nearest_rival
 from nnbench.report.display import Paragraph, Paragraphs
 from nnbench.report.missing import CAUSES, with_result, without_result
@@ -19,6 +19,7 @@ WITH_A_REASON = ("interrupted", "failed")  # states whose reason says more than 
 MOST_WITH_NUMBERS = 3  # cells that a sentence names with their numbers; the table of pairs has them all
 MOST_MISSING = 40  # cells without a result that are named; the table of them has them all
 MOST_NAMED = 8  # cells that a sentence names at all
+ENOUGH_SEEDS = 10  # of an interval that is about what it is called
 MOST_SEEDS = 1000  # nobody trains more only to tell two settings apart
 IN_WORDS = {
     "better": "It is better than",
@@ -33,13 +34,17 @@ def verdict(results: Results) -> Paragraphs:
     texts: list[Paragraph | str] = [on_missing(results)]
     for dataset in results.datasets:
         texts.append(on_leader(results, dataset))
-        for sentence in (on_unequal_seeds, on_more_seeds, on_methods, on_baselines):
+        for sentence in (on_unequal_seeds, on_few_seeds, on_more_seeds, on_methods, on_baselines, on_other_settings):
             texts.append(sentence(results, dataset))
+        texts.append(on_test_split(results, dataset))
     texts += [*on_baselines_alone(results), on_tuning(results), on_divergence(results), on_duplicates(results)]
-    texts.append(
-        "Each verdict holds for further seeds on the same data and the same split. Other data may rank the cells in "
-        "another way."
-    )
+    if results.datasets:
+        texts.append(
+            "Each verdict holds for further seeds on the same data and the same split; other data may rank the cells "
+            "in another way. What leads on the test split, a network or a baseline, looks a little better than it is, "
+            "as it was picked from several by looking there."
+        )
+    texts.append(on_coverage(results))
     return Paragraphs(tuple(text if isinstance(text, Paragraph) else Paragraph(text) for text in texts if text))
 
 
@@ -83,7 +88,8 @@ def on_leader(results: Results, dataset: str) -> Paragraph:
     else:
         bold = f"On {dataset}, these seeds cannot tell which network is best."
         start = f"{leader} has the highest mean test accuracy: {score}."
-    sentences = [start]
+    ties = list(board["cell"][1:][board["mean"][1:].round(DECIMALS) == round(best["mean"], DECIMALS)])
+    sentences = [f"{start} {_names(ties)} {'has' if len(ties) == 1 else 'have'} the same mean." if ties else start]
     for name, beginning in IN_WORDS.items():
         rows = against[against["verdict"] == name]
         if len(rows):
@@ -182,9 +188,11 @@ def on_baselines(results: Results, dataset: str) -> str:
     if best is None:
         return ""
     leader, score = results.leader(dataset), results.baseline_board(dataset)["mean"].iloc[0]
+    baseline = f"the best scikit-learn baseline, {best} ({score:.2%})"
+    if _all_diverged(results.board(dataset)):
+        return f"The data are not to blame: {baseline}, did not fail."
     table = results.against_baselines(dataset)
     row = table[table["baseline"] == best].iloc[0]
-    baseline = f"the best scikit-learn baseline, {best} ({score:.2%})"
     if row["seeds"] == 0:
         return f"On {dataset}, {leader} and {baseline} have no seeds in common, so they are not compared."
     numbers = _numbers(row["difference"], row["low"], row["high"], int(row["seeds"]), row["p_holm"])
@@ -202,15 +210,67 @@ def on_baselines(results: Results, dataset: str) -> str:
             return f"These seeds cannot tell the best network on {dataset}, {leader}, from {baseline}: {numbers}."
 
 
+def on_other_settings(results: Results, dataset: str) -> str:
+    """Return in what else the networks of a data set differ; nothing if they do not."""
+    others = results.differing_settings(dataset)
+    if not others:
+        return ""
+    return (
+        f"The networks on {dataset} differ in more than optimizer and activation, too: {_names(others)}. A difference "
+        "between two of them may come from any of these."
+    )
+
+
+def on_few_seeds(results: Results, dataset: str) -> str:
+    """Return that intervals of few seeds promise too much; nothing where there are enough, or a single one."""
+    seeds = results.board(dataset)["seeds"]
+    if not 1 < seeds.min() < ENOUGH_SEEDS:
+        return ""
+    return (
+        f"Intervals over {seeds.min()} seeds are too narrow: bootstrapped from five values, what is called a 95 % "
+        "interval holds the true mean in about 83 % of cases."
+    )
+
+
+def on_test_split(results: Results, dataset: str) -> str:
+    """Return what one test sample weighs, if it weighs more than what counts as a difference."""
+    if "data" not in results.cells:
+        return ""
+    of_dataset = results.cells[results.cells["dataset"] == dataset]
+    num_samples = int(of_dataset["data"].iloc[0]["test"])
+    if 1 / num_samples <= REGION:
+        return ""
+    return (
+        f"The test split of {dataset} has {num_samples} samples, so that one of them is {100 / num_samples:.2f} points."
+    )
+
+
+def on_coverage(results: Results) -> str:
+    """Return what the report is one of: a sweep, or the whole study."""
+    if results.coverage is None:
+        return ""
+    num_cells = len(results.coverage.cells)
+    cells = f"{num_cells} cell{'' if num_cells == 1 else 's'}, baselines included"
+    if results.coverage.sweep:
+        return f"This report covers the sweep {results.coverage.sweep} ({cells})."
+    return f"This report covers the newest result of every setting of the study ({cells})."
+
+
 def on_baselines_alone(results: Results) -> list[str]:
     """Return the best baseline of each data set that no network has a result on."""
-    alone = [name for name in results.baselines["dataset"].unique() if name not in results.datasets]
-    return [
-        f"On {name} there are baselines alone, and no network. The best is {board.iloc[0]['cell']}: "
-        f"{board.iloc[0]['mean']:.2%}{_interval(board.iloc[0])}."
-        for name in alone
-        if len(board := results.baseline_board(name))
-    ]
+    texts = []
+    for name in results.baselines["dataset"].unique():
+        board = results.baseline_board(name)
+        if name in results.datasets or not len(board):
+            continue
+        best = board[board["mean"].round(DECIMALS) == round(board["mean"].iloc[0], DECIMALS)]
+        draws = len(best) == 1 and best["cell"].iloc[0] not in results.without_draws
+        text = f"{board.iloc[0]['mean']:.2%}{_interval(board.iloc[0]) if draws else ''}"
+        verb = "The best is" if len(best) == 1 else "The best are"
+        texts.append(
+            f"On {name} there are baselines alone, and no network. {verb} {_names(list(best['cell']))}: {text}."
+        )
+    return texts
 
 
 def on_tuning(results: Results) -> str:

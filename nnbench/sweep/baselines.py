@@ -11,8 +11,9 @@ from nnbench.protocol.fingerprint import PLACES_OF_DATA
 def beside(grid: Grid, datasets: Sequence[Dataset]) -> list[Job]:
     """Return the baselines that a sweep is to be compared with: a job for each, once for each data set and its seeds.
 
-    That are those of the key `baselines`. With `auto` they are chosen by the size of the data, unless the sweep has
-    baselines of its own. They are for the report, so there are none without one.
+    scikit-learn's own network is there once for each shape and length of training of ours. They are those of the key
+    `baselines`. With `auto` they are chosen by the size of the data, unless the sweep has baselines of its own. They
+    are for the report, so there are none without one.
     """
     first = grid.jobs[0]
     wanted = first.config["baselines"]
@@ -20,12 +21,18 @@ def beside(grid: Grid, datasets: Sequence[Dataset]) -> list[Job]:
         return []
     if wanted == "auto" and any(job.is_baseline for job in grid.jobs):
         return []
-    jobs, seen = [], []
+    jobs: list[Job] = []
+    seen: list[tuple] = []
     for job, dataset in zip(grid.jobs, datasets, strict=True):
         options = {key: value for key, value in job.config["dataset"].items() if key not in PLACES_OF_DATA}
         data = (dataset.digest, options, job.config["seeds"], job.config["dtype"])
-        if data not in seen:
-            seen.append(data)
-            names = baselines.beside(dataset) if wanted == "auto" else wanted
-            jobs += [baseline_job(job, name, grid.model_files[name]) for name in names]
+        values = {key: value for key, value in job.config.items() if key not in job.choices}
+        if (data, values) in seen:  # the groups of our networks concern no baseline
+            continue
+        seen.append((data, values))
+        for name in baselines.beside(dataset) if wanted == "auto" else wanted:
+            baseline = baseline_job(job, name, grid.model_files[name])
+            if (data, baseline.config["model"]) not in seen:
+                seen.append((data, baseline.config["model"]))
+                jobs.append(baseline)
     return jobs

@@ -3,6 +3,7 @@
 `prepare` is called once for a sweep, before any job; `run` once for each job, in whatever process the launcher chose.
 """
 
+import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -141,6 +142,12 @@ def run(
     except Exception as error:  # one failure costs one cell
         attempt.failed(error)
         progress.line(f"failed: {type(error).__name__}: {error}")
+    except SystemExit as error:
+        if error.code == 128 + signal.SIGTERM:
+            attempt.interrupted(error)
+            raise
+        attempt.failed(error)  # a plugin has called sys.exit
+        progress.line(f"failed: {type(error).__name__}: {error}")
     except BaseException as error:
         attempt.interrupted(error)
         raise
@@ -200,7 +207,7 @@ class _Attempt:
             self.folder, self.identity, self.job.config, self.job.choices, dataset, result, started=self.started
         )
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """Record an exception as the cell's result."""
         record.write_failure(
             self.folder,

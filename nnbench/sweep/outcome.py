@@ -16,7 +16,8 @@ from nnbench.tracking import record
 def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
     """Print the outcome of a sweep; return the exit status: 1 if a cell failed, 128 + signal if it was stopped."""
     folders = [plan.folder / str(number) for number in range(len(plan.jobs))] if plan.multirun else [plan.folder]
-    tables, facts, failures = [], [], []
+    found: list[tuple[str, record.Record]] = []
+    failures = []
     for job, folder in zip(plan.jobs, folders, strict=True):
         if not (folder / record.FOLDER).is_dir():
             continue
@@ -26,10 +27,14 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
             log = (folder / record.FOLDER / record.ERROR_LOG).relative_to(Path.cwd())
             failures.append((job.label, cell.cell["error"], log))
         elif cell.status != "interrupted":
-            tables.append(cell.replicas().assign(cell=job.label, dataset=cell.cell["dataset"]["name"]))
-            facts.append({"cell": job.label, **record.facts(cell)})
+            found.append((job.label, cell))
 
-    if tables:
+    if found:
+        names = record.data_names([cell for _, cell in found])
+        tables = [
+            cell.replicas().assign(cell=label, dataset=name) for (label, cell), name in zip(found, names, strict=True)
+        ]
+        facts = [{"cell": label, **record.facts(cell)} for label, cell in found]
         # Accuracies on different data say nothing about each other, so each data set has its own ranking.
         by_dataset = dict(iter(pd.concat(tables, ignore_index=True).groupby("dataset", sort=False)))
         for dataset, replicas in by_dataset.items():
@@ -39,10 +44,9 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
     if failures:
         terminal.print_failures(failures)
     if stopped_by is not None:
-        done = len(tables)
-        terminal.print_stop(done, len(plan.jobs), plan.command if plan.jobs[0].tracked else None)
+        terminal.print_stop(len(found), len(plan.jobs), plan.command if plan.jobs[0].tracked else None)
         return 128 + stopped_by
-    if tables and plan.jobs[0].tracked:
+    if found and plan.jobs[0].tracked:
         command = f"python -m nnbench report {shlex.quote(plan.jobs[0].experiment)} --sweep {plan.sweep}"
         terminal.print_next({"browse": "python -m nnbench ui", "report": _report(plan) or command})
     return 1 if failures else 0
@@ -58,7 +62,6 @@ def _report(plan: Grid) -> str:
     if not (plan.multirun and first.config["report"]):
         return ""
     from nnbench.report.build import build
-    from nnbench.report.export import without_credentials
     from nnbench.tracking import store
 
     terminal.say("building the report")
@@ -68,7 +71,7 @@ def _report(plan: Grid) -> str:
         uri = store.resolve(first.tracking_uri)
         report = build(uri, first.experiment, folder, fingerprints=fingerprints, sweep=plan.sweep)
     except Exception as error:
-        reason = without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
+        reason = store.without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
         terminal.print_problems([f"the report was not built: {reason}"])
         return ""
     except (KeyboardInterrupt, SystemExit):

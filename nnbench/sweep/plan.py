@@ -5,6 +5,7 @@ the shapes, because a network that is too large cannot be tried.
 """
 
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -140,7 +141,9 @@ def _train_seconds(stacks: Iterable[_Stack]) -> float:
                 started = perf_counter()
                 try:
                     seconds_by_kind[stack.kind] = _epoch_seconds(stack)
-                except Exception:  # it will fail in its own cell, too, and say so there
+                except (Exception, SystemExit) as error:  # it will fail in its own cell, too, and say so there
+                    if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+                        raise
                     seconds_by_kind[stack.kind] = 0.0
                 waited += perf_counter() - started
                 tried_work += stack.work

@@ -5,6 +5,7 @@ To keep one more thing: write it here, and read it in `record.Record`.
 
 import inspect
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -48,6 +49,7 @@ def facts_of_baseline(result: BaselineResult) -> dict[str, Any]:
     """Return what JSON can hold of a baseline."""
     return {
         "status": result.status,
+        "draws": result.model.draws,
         "num_fits": result.num_fits,
         "description": inspect.getdoc(type(result.model)) or "",
         "train_seconds": result.fit_seconds,
@@ -174,7 +176,9 @@ def _write_confusion(folder: Path, dataset: Dataset, scores: TestScores) -> None
     finished = int((scores.predictions >= 0).all(axis=-1).sum())
     if finished:
         title = f"{dataset.name}, test split, {finished} {'seed' if finished == 1 else 'seeds'} together"
-        confusion_matrix_figure(counts, title=title).savefig(folder / "confusion_matrix.png", dpi=100)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # such as an emoji in the name of a class
+            confusion_matrix_figure(counts, title=title).savefig(folder / "confusion_matrix.png", dpi=100)
 
 
 def _write_calibration(folder: Path, dataset: Dataset, seeds: Sequence[int], scores: TestScores) -> None:

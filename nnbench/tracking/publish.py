@@ -45,7 +45,9 @@ def publish(folder: Path, uri: str | None, experiment: str) -> str:
         cell = record.read(folder)
         publisher = Publisher(uri, experiment, cell.identity)
         run_id = publisher.publish(cell)
-        published.write_text(json.dumps({"run_id": run_id, "uri": publisher.uri}), encoding="utf-8")
+        published.write_text(
+            json.dumps({"run_id": run_id, "uri": store.without_credentials(publisher.uri)}), encoding="utf-8"
+        )
     return run_id
 
 
@@ -92,7 +94,7 @@ class Publisher:
         ended = _milliseconds(cell.cell["ended"])
         replicas, history = cell.replicas(), cell.history()
         curves_by_seed = dict(iter(history.groupby("seed"))) if len(history) else {}
-        if cell.cell.get("num_fits") != 1:  # one fit stands for all seeds
+        if cell.cell.get("draws", True):  # or else one fit stands for all seeds
             for row in replicas.to_dict("records"):
                 self._publish_replica(cell, run, row, curves_by_seed.get(row["seed"]))
 
@@ -173,7 +175,7 @@ class Publisher:
         """Send metrics and params in one batch, or in as many as MLflow's limits ask for."""
         from mlflow.entities import Param
 
-        entries = [Param(key, _text(value)[:LONGEST_PARAM]) for key, value in params.items()]
+        entries = [Param(key, store.without_credentials(_text(value))[:LONGEST_PARAM]) for key, value in params.items()]
         batches = zip_longest(_parts(metrics, MOST_METRICS), _parts(entries, MOST_PARAMS), fillvalue=())
         for some_metrics, some_params in batches:
             self.client.log_batch(run.info.run_id, metrics=some_metrics, params=some_params)
@@ -353,7 +355,7 @@ def _note(cell: Record, replicas: "pd.DataFrame") -> str:
     diverged = int((replicas["status"] == "diverged").sum())
     samples = f"{data['train']} training, {data['validation']} validation, {data['test']} test samples"
     if cell.is_baseline:
-        fits = "one fit for all seeds, as it draws nothing" if cell.cell["num_fits"] == 1 else "a fit for each seed"
+        fits = "a fit for each seed" if cell.cell["draws"] else "one fit for all seeds, as it draws nothing"
         lines = [
             f"**Test accuracy {accuracy.mean():.2%}**{spread if cell.cell['num_fits'] > 1 else ''}.",
             f"The baseline {cell.choices['model']} on {data['name']}: {samples}; {fits}.",

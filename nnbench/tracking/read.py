@@ -114,7 +114,7 @@ def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
         store.artifacts(uri, source).download_artifacts("", str(folder))
         record.check(folder, besides=record.MODEL)
         (folder / record.MANIFEST).unlink()
-    published = {"run_id": run_id, "uri": uri}
+    published = {"run_id": run_id, "uri": store.without_credentials(uri)}
     (job_folder / record.PUBLISHED).write_text(json.dumps(published), encoding="utf-8")
     return job_folder / record.FOLDER
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from nnbench.data import Dataset
 from nnbench.protocol.baselines import BaselineResult
 from nnbench.protocol.fingerprint import PROTOCOL_VERSION, is_baseline
+from nnbench.protocol.naming import data_labels
 from nnbench.protocol.result import CellResult
-from nnbench.tracking import contents
+from nnbench.tracking import contents, store
 from nnbench.tracking.environment import environment
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ FOLDER = "record"
 PLACES = ("multirun", "outputs")  # below the current folder
 PUBLISHED = "published.json"  # beside the record folder, once MLflow has it all
 MANIFEST = "manifest.json"
+# Options of a data set that do not change its test split.
+UNTOLD_OF_DATA = {
+    "_target_", "root", "mirrors", "timeout", "scaling", "feature_range", "num_samples", "validation_fraction"
+}  # fmt: skip
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one
 CELL = "cell.json"
 ERROR_LOG = "error.log"
@@ -89,6 +94,12 @@ class Record:
     def is_baseline(self) -> bool:
         """Whether the cell is a model of scikit-learn's, not a network."""
         return is_baseline(self.config)
+
+    @property
+    def test_split(self) -> tuple[str, Any, Any]:
+        """What determines its test split: cells that have it in common are tested on the same samples."""
+        options = self.config["dataset"]
+        return self.cell["dataset"]["digest"], options.get("split_seed"), options.get("test_fraction")
 
     @property
     def kind(self) -> str:
@@ -194,7 +205,7 @@ def write_failure(
     config: Mapping[str, Any],
     choices: Mapping[str, str],
     *,
-    error: Exception,
+    error: BaseException,
     details: str,
     started: float,
 ) -> Path:
@@ -236,6 +247,20 @@ def read(folder: Path, *, besides: str | None = None) -> Record:
     return Record(folder, identity, config, config.pop("choices"), content)
 
 
+def data_names(cells: Sequence[Record]) -> list[str]:
+    """Return what the data set of each cell with a result is called, the same for cells with the same test split."""
+    return data_labels(
+        [
+            (
+                cell.cell["dataset"]["name"],
+                cell.test_split,
+                {name: value for name, value in cell.config["dataset"].items() if name not in UNTOLD_OF_DATA},
+            )
+            for cell in cells
+        ]
+    )
+
+
 def facts(cell: Record) -> dict[str, Any]:
     """Return what tables say of a cell beside its scores: what tuning chose, what it is compared with, the finding.
 
@@ -250,7 +275,7 @@ def facts(cell: Record) -> dict[str, Any]:
         "finding": finding["name"],
         "evidence": finding["evidence"],
         "override": finding["override"],
-        "one_fit": cell.cell.get("num_fits") == 1,
+        "one_fit": cell.cell.get("draws") is False,
     }
 
 
@@ -319,7 +344,11 @@ def _write_common(
     contents.write_json(
         folder / CELL, {"identity": asdict(identity), "protocol_version": PROTOCOL_VERSION, **times, **cell}
     )
-    text = yaml.safe_dump({**config, "choices": dict(choices)}, sort_keys=False, allow_unicode=True)
+    tracking = {**config["tracking"]}
+    if tracking.get("uri"):  # who publishes it later gives credentials of their own
+        tracking["uri"] = store.without_credentials(tracking["uri"])
+    told = {**config, "tracking": tracking, "choices": dict(choices)}
+    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     contents.write_json(folder / "environment.json", environment())
 

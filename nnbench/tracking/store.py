@@ -54,6 +54,7 @@ VIEW_STATE = {
 }
 VIEW_TAG = {f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE)}
 SQLITE = "sqlite:///"
+CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>]*@")
 PAGE = 1000  # runs; MLflow returns no more at once
 
 
@@ -63,6 +64,11 @@ def resolve(uri: str | None) -> str:
     if is_local(uri):
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
     return uri
+
+
+def without_credentials(text: str) -> str:
+    """Return text with no user:password@ in the addresses that it names."""
+    return CREDENTIALS.sub("", text)
 
 
 def is_local(uri: str) -> bool:

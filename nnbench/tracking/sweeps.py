@@ -33,6 +33,14 @@ def announce(uri: str | None, experiment: str, plan: Mapping[str, Any]) -> None:
     client.set_terminated(run.info.run_id)
 
 
+def known(uri: str | None, experiment: str) -> list[str]:
+    """Return the ids of the sweeps of an experiment, newest first."""
+    uri = store.resolve(uri)
+    found = store.client(uri).get_experiment_by_name(experiment)
+    runs = store.runs(uri, found.experiment_id, "tags.`nnbench.kind` = 'sweep'") if found else []
+    return [run.data.tags["nnbench.sweep"] for run in runs]
+
+
 def find(uri: str | None, experiment: str, sweep: str | None = None) -> dict[str, Any] | None:
     """Return what a sweep was to train, by default the newest of the experiment; None if there is no such sweep."""
     uri = store.resolve(uri)

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from nnbench.protocol.naming import flat_settings, labels
+from nnbench.protocol.naming import data_labels, differing_settings, flat_settings, labels
 
 
 def cell(optimizer="adam", activation="relu", /, *, dataset="digits", **changes):
@@ -106,3 +106,35 @@ def test_flat_settings_name_a_group_by_its_choice_and_its_options_below_it():
     assert flat["optimizer"] == "gd"
     assert flat["optimizer.learning_rate"] == 0.001
     assert "study" not in flat
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        ([("wine", "a", {"split_seed": 0}), ("iris", "b", {"split_seed": 0})], ["wine", "iris"]),
+        ([("wine", "a", {"split_seed": 0})] * 2, ["wine", "wine"]),
+        (
+            [("wine", "a", {"split_seed": 0}), ("wine", "b", {"split_seed": 1}), ("iris", "c", {"split_seed": 1})],
+            ["wine split_seed=0", "wine split_seed=1", "iris"],
+        ),
+        ([("t", "a", {"path": "x/t.csv"}), ("t", "b", {"path": "y/t.csv"})], ["t path=x/t.csv", "t path=y/t.csv"]),
+        ([("t", "a", {"path": "t.csv"}), ("t", "b", {"path": "t.csv"}), ("t", "a", {})], ["t", "t (2)", "t"]),
+    ],
+)
+def test_data_are_called_by_their_name_and_by_what_tells_test_splits_of_it_apart(data, wanted):
+    assert data_labels(data) == wanted
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        ([cell("adam", optimizer={"learning_rate": 0.1}), cell("gd", optimizer={"learning_rate": 1.0})], []),
+        ([cell("adam"), cell("adam", "tanh", optimizer={"learning_rate": 1.0})], ["optimizer.learning_rate"]),
+        ([cell(), cell("gd", hidden=[64])], ["hidden"]),
+        ([cell() | {"loss": "softmax_cross_entropy"}, cell("gd") | {"loss": "mean_squared_error"}], ["loss"]),
+        ([cell(), cell("gd", seeds=3, target_accuracy=0.9, progress=True)], []),
+        ([cell(dataset="iris"), cell("gd", dataset="wine")], []),
+    ],
+)
+def test_settings_differ_where_a_difference_may_come_from_them(cells, wanted):
+    assert differing_settings(cells) == wanted

@@ -25,6 +25,7 @@ def time_to_target(results: Results) -> Table | Paragraph:
 
     def compute(dataset: str) -> pd.DataFrame:
         replicas = results.of(dataset, "replicas").dropna(subset="val/target_epoch")
+        targets = results.targets()
         rows = []
         for cell, seeds in replicas.groupby("cell", sort=False):
             times = {
@@ -33,12 +34,14 @@ def time_to_target(results: Results) -> Table | Paragraph:
                 if metric in seeds
             }
             met = int(np.isfinite(seeds["val/target_epoch"]).sum())
-            rows.append({"cell": cell, "met": met, "seeds": len(seeds), "hit_rate": met / len(seeds), **times})
-        table = pd.DataFrame(rows, columns=["cell", "met", "seeds", "hit_rate", *CLOCKS.values()])
+            counts = {"met": met, "seeds": len(seeds), "hit_rate": met / len(seeds)}
+            rows.append({"cell": cell, "target": targets.get(cell, np.nan), **counts, **times})
+        table = pd.DataFrame(rows, columns=["cell", "target", "met", "seeds", "hit_rate", *CLOCKS.values()])
         return table.sort_values(["epochs", "hit_rate"], ascending=[True, False], kind="stable")
 
     columns = {
         "cell": ("cell", text),
+        "target": ("target (%)", lambda share: number(100 * share, "{:g}")),
         "met": ("seeds that met it", count),
         "seeds": ("of", count),
         "hit_rate": ("hit rate (%)", lambda share: number(100 * share, "{:.0f}")),

@@ -20,7 +20,8 @@ def findings(results: Results) -> Table | Paragraph:
         "override": ("try", text),
     }
     rows = sick[[name for name in columns if name in sick]].reset_index(drop=True)
-    return table("findings", rows, columns, otherwise="All cells are healthy.")
+    otherwise = "All networks are healthy." if results.datasets else "There is no network to look at."
+    return table("findings", rows, columns, otherwise=otherwise)
 
 
 def coverage(results: Results) -> Table | Paragraph:
@@ -32,15 +33,34 @@ def coverage(results: Results) -> Table | Paragraph:
 def environment(results: Results) -> Table:
     """Return what produced the results: commands, seeds, versions, processor."""
     seeds = pd.concat([results.replicas["seed"], results.baselines["seed"]])
+    # The sweep's own command: some of its cells may have been trained by an earlier one.
+    command = results.coverage.command if results.coverage is not None and results.coverage.sweep else ""
+    if not command and "command" in results.cells:
+        command = "; ".join(results.cells["command"].dropna().unique())
     facts: dict[str, object] = {
         "experiment in MLflow": results.experiment,
-        "command": "; ".join(results.cells["command"].dropna().unique()) if "command" in results.cells else "",
+        "command": command,
+        **_data(results),
         "seeds": ", ".join(str(seed) for seed in sorted(set(seeds))),
         "check a run bit for bit": "python -m nnbench verify RUN_ID",
     }
     facts |= {name: _words(value) for name, value in results.environment.items()}
     rows = pd.DataFrame({"fact": list(facts), "value": list(facts.values())})
     return Table("environment", rows, {"fact": ("", text), "value": ("value", text)})
+
+
+def _data(results: Results) -> dict[str, str]:
+    """Return the size of the splits of each data set, and what they are split by."""
+    if "data" not in results.cells:
+        return {}
+    facts = {}
+    for name, cells in results.cells.dropna(subset="data").groupby("dataset", sort=False):
+        data, settings = cells["data"].iloc[0], cells["settings"].iloc[0]
+        facts[f"data set {name}"] = (
+            f"{data['train']} training, {data['validation']} validation, {data['test']} test samples; split_seed "
+            f"{settings.get('dataset.split_seed', 'not known')}, digest {data['digest'][:16]}"
+        )
+    return facts
 
 
 def _words(value: object) -> str:

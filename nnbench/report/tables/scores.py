@@ -8,7 +8,7 @@ from nnbench.report.results import Results
 from nnbench.report.tables.parts import by_dataset, table
 
 MEAN = {"low": ("95 % from", per_cent), "high": ("to", per_cent), "seeds": ("seeds", count)}
-NO_BASELINES = "No baselines were trained; model=svm,random_forest trains two, baselines=auto all of them."
+NO_BASELINES = "No baselines were trained. A sweep (-m) with a report has them; -m model=svm,random_forest trains two."
 
 
 def leaderboard(results: Results) -> Table | Paragraph:
@@ -38,10 +38,11 @@ def baselines(results: Results) -> Table | Paragraph:
         clocks = ["time/fit_seconds", "time/predict_seconds"]
         costs = results.of(dataset, "baselines").groupby("cell").mean(numeric_only=True).reindex(columns=clocks)
         costs = costs.rename(columns={"time/fit_seconds": "fit_seconds", "time/predict_seconds": "predict_seconds"})
-        fits = results.cells.reindex(columns=["cell", "run_id", "one_fit"])
-        board = board.merge(costs.reset_index(), on="cell").merge(fits, on="cell", how="left")
-        alike = board["one_fit"].eq(True) & (board["seeds"] > 1)
-        board["draws"] = board["seeds"].astype(str).mask(alike, "draws nothing, all alike")
+        runs = results.cells.reindex(columns=["cell", "run_id"])
+        board = board.merge(costs.reset_index(), on="cell").merge(runs, on="cell", how="left")
+        alike = board["cell"].isin(results.without_draws)
+        board["draws"] = board["seeds"].astype(str).mask(alike, "draws nothing, one fit")
+        board.loc[alike, ["low", "high"]] = float("nan")
         return board.rename(columns={"mean": "test_accuracy", "val_accuracy": "validation_accuracy"})
 
     columns = {
@@ -79,7 +80,9 @@ def against_baselines(results: Results, cell: str | None = None) -> Table | Para
         "p_holm": ("p after Holm", p_value),
         "verdict": ("the network is", text),
     }
-    return table("against_baselines", rows, columns, otherwise=NO_BASELINES)
+    alone = len(results.baselines) > 0 and not results.datasets
+    otherwise = "There is no network to compare them with." if alone else NO_BASELINES
+    return table("against_baselines", rows, columns, otherwise=otherwise)
 
 
 def interquartile_means(results: Results) -> Table | Paragraph:
