@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +304,25 @@ def test_a_stopped_sweep_says_what_is_done_and_how_to_go_on(stopped, place, stat
     assert f"stopped: {done} of 3 cells done" in ended.err
     assert "continue with  python -m nnbench -m --config-dir mine 'plugins=[stopping]' optimizer=stopping " in ended.err
     assert sum(not table.empty for table in results(sweep).values()) == done  # what was stopped has a record, too
+
+
+def test_a_signal_during_the_report_of_a_sweep_ends_it_in_order(tmp_path):
+    words = ("-m", "dataset=iris", "hidden=[4]", "seeds=2", "num_epochs=2", "optimizer=gd,adam", "baselines=[]")
+    command = [*PYTHON_M, *words]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+    errors = ""
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        for line in running.stderr:
+            errors += line
+            if "building the report" in line:
+                while not list(tmp_path.glob("reports/nnbench/.unfinished*/parameters.json")):
+                    time.sleep(0.05)
+                running.send_signal(signal.SIGTERM)
+
+    assert running.returncode == 143
+    assert "the report was stopped; all results are safe" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.glob("reports/nnbench/.unfinished*"))
 
 
 def test_a_stopped_cell_leaves_its_curves_and_no_open_run(stopped):

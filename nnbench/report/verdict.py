@@ -41,8 +41,8 @@ def verdict(results: Results) -> Paragraphs:
     if results.datasets:
         texts.append(
             "Each verdict holds for further seeds on the same data and the same split; other data may rank the cells "
-            "in another way. What leads on the test split, a network or a baseline, looks a little better than it is, "
-            "as it was picked from several by looking there."
+            "in another way. Whatever leads on the test split looks a little stronger there than it is, as it was "
+            "picked by looking there."
         )
     texts.append(on_coverage(results))
     return Paragraphs(tuple(text if isinstance(text, Paragraph) else Paragraph(text) for text in texts if text))

@@ -474,7 +474,7 @@ def test_baselines_are_a_family_of_their_own(found):
     agree(
         found["baselines"],
         ["cell", "test_accuracy", "draws"],
-        [("random_forest", 0.955, "10"), ("svm", 0.9, "draws nothing, all alike")],
+        [("random_forest", 0.955, "10"), ("svm", 0.9, "draws nothing, one fit")],
     )
 
 
