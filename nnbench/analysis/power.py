@@ -97,11 +97,6 @@ class Rivalry:
         """By how much the rival's mean would have to rise to meet the cell's; 0 if it does already."""
         return max(self.difference, 0.0)
 
-    @property
-    def to_be_told(self) -> float:
-        """By how much the rival's mean would have to fall for the present seeds to find it; may be infinite."""
-        return max(self.detectable - self.difference, 0.0)
-
 
 def nearest_rival(
     replicas: pd.DataFrame, pairs: pd.DataFrame, *, cell: str, metric: str = "test/accuracy"

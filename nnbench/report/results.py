@@ -21,6 +21,7 @@ from nnbench.tracking.record import Predictions, Record, data_names, facts
 
 MOST_FOR_ALL_PAIRS = 60  # cells of a data set; of more, the leader is compared with each
 MOST_IMAGES = 60  # of those that a cell has missed, most often missed first
+BOARD = ["cell", "mean", "low", "high", "seeds", "diverged", "val_accuracy", "dataset"]  # of a leaderboard
 PLACES = ["cell", "optimizer", "activation", "dataset", "seed", "status"]  # what all rows of networks begin with
 
 
@@ -182,17 +183,12 @@ class Results:
     def leaderboard(self) -> pd.DataFrame:
         """Return the leaderboards of the networks below each other, best cell first, with facts of each cell."""
         boards = [self.board(name).assign(dataset=name) for name in self.datasets]
-        board = pd.concat(boards, ignore_index=True) if boards else self.board_of_nothing()
+        board = pd.concat(boards, ignore_index=True) if boards else pd.DataFrame(columns=BOARD)
         facts_of_cells = self.cells.reindex(columns=["cell", "run_id", "untuned", "tuned", "finding"])
         board = board.merge(facts_of_cells, on="cell", how="left").rename(
             columns={"mean": "test_accuracy", "val_accuracy": "validation_accuracy", "untuned": "untuned_accuracy"}
         )
         return board[["dataset", *board.columns.drop("dataset")]]
-
-    @staticmethod
-    def board_of_nothing() -> pd.DataFrame:
-        """Return a leaderboard without rows."""
-        return pd.DataFrame(columns=["cell", "mean", "low", "high", "seeds", "diverged", "val_accuracy", "dataset"])
 
     @property
     def any_tuned(self) -> bool:
@@ -221,12 +217,6 @@ class Results:
         alive = sick[sick["diverged"] < sick["seeds"]]
         worst_first = [*alive["cell"][::-1], *sick["cell"][::-1]]
         return str(worst_first[0]) if worst_first else None
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return every table of the report by its name, with all columns and full precision."""
-        from nnbench.report import tables  # which imports this module
-
-        return tables.everything(self)
 
     def _once(self, name: str, dataset: str, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         if (name, dataset) not in self._computed:

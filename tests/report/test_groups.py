@@ -29,7 +29,7 @@ def test_cells_of_different_splits_are_never_a_pair(place):
         assert len(found.against_baselines(dataset)) == 2
         named = {*found.pairs(dataset)["first"], *found.against_baselines(dataset)["baseline"]}
         assert all(name.endswith(dataset.removeprefix("iris ")) for name in named)
-    samples = found.tables()["missed_samples"]
+    samples = tables.everything(found)["missed_samples"]
     assert (samples["trainings"] == 12).all()  # two networks of six seeds each
 
 

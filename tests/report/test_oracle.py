@@ -43,7 +43,7 @@ from nnbench.protocol import baselines
 from nnbench.protocol.doctor import diagnose
 from nnbench.protocol.result import CellResult, finish
 from nnbench.protocol.stack import merge, start
-from nnbench.report import figures, results
+from nnbench.report import figures, results, tables
 from nnbench.report.verdict import verdict
 from nnbench.settings import parse
 from nnbench.tracking import process, record, store, sweeps
@@ -402,7 +402,7 @@ def loaded(place) -> results.Results:
 def found(request) -> dict[str, pd.DataFrame]:
     """Every table of the report, as the code returns it, and as the command writes it."""
     if request.param == "in memory":
-        return request.getfixturevalue("loaded").tables()
+        return tables.everything(request.getfixturevalue("loaded"))
     folder = request.getfixturevalue("output") / "tables"
     return {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
 

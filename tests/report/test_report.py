@@ -129,7 +129,7 @@ def test_how_to_repeat_it_is_said(study, loaded, page):
 
 
 def test_every_table_has_rows_plain_names_and_all_digits(loaded):
-    everything = loaded.tables()
+    everything = tables.everything(loaded)
     assert {
         "leaderboard", "comparisons", "pairs", "baselines", "against_baselines", "replicas", "baseline_replicas",
         "calibration", "calibration_bins", "confusion", "coverage", "environment", "runs",

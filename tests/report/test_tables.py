@@ -67,7 +67,7 @@ def test_comparisons_are_those_of_the_leader_or_of_the_cell_that_is_asked_for():
     of_last = tables.comparisons(found, "c relu").rows
     assert {*of_last["first"]} == {"a relu", "b relu"}
     assert {*of_last["second"]} == {"c relu"}
-    assert len(found.tables()["pairs"]) == 3
+    assert len(tables.everything(found)["pairs"]) == 3
 
 
 def test_of_many_cells_the_leader_alone_is_compared_and_the_best_are_drawn():

@@ -76,4 +76,4 @@ def test_every_call_works_on_a_study_of(study):
         if shown is not None:
             assert str(shown), call
             assert shown._repr_html_().startswith("<"), call
-    assert len(results.tables())
+    assert len(tables.everything(results))
