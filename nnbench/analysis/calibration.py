@@ -50,8 +50,24 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
     Guo et al., 2017, arXiv:1706.04599, equation 3. Not a number without samples.
     """
+    errors = calibration_errors(bins.assign(cell="", seed=0))["calibration_error"]
+    return float(errors.iloc[0]) if len(errors) else np.nan
+
+
+def calibration_errors(bins: pd.DataFrame) -> pd.DataFrame:
+    """Return the same for many replicas at once, one row for each: cell, seed, calibration_error, and two means.
+
+    `bins` has the tables of `reliability` below each other, with the columns cell and seed. `confidence` and `accuracy`
+    are the means over the samples. A replica without samples has no row.
+    """
     filled = bins[bins["count"] > 0]
-    if not len(filled):
-        return np.nan
-    gaps = (filled["accuracy"] - filled["confidence"]).abs()
-    return float((gaps * filled["count"]).sum() / filled["count"].sum())
+    per_sample = {
+        "calibration_error": (filled["accuracy"] - filled["confidence"]).abs(),
+        "confidence": filled["confidence"],
+        "accuracy": filled["accuracy"],
+    }
+    weighted = filled[["cell", "seed", "count"]].assign(
+        **{name: values * filled["count"] for name, values in per_sample.items()}
+    )
+    sums = weighted.groupby(["cell", "seed"], sort=False, observed=True).sum()
+    return sums[list(per_sample)].div(sums["count"], axis="index").reset_index()

@@ -29,6 +29,7 @@ NOTEBOOK = "report.ipynb"
 PAGE = "report.html"
 TABLES = "tables"
 PARAMETERS = "parameters.json"
+OPTIONS = {"tracking_uri", "experiment", "sweep", "fingerprints"}  # the keys of that file
 FAILED = "report.failed.ipynb"  # as far as it came
 SVG = "image/svg+xml"
 UNFINISHED = ".unfinished_report_"  # how the folder of a build begins
@@ -39,7 +40,7 @@ WRITE_TABLES = f"""
 # %%
 from nnbench.report.export import write_tables
 
-write_tables(results.tables(), "{TABLES}")"""
+write_tables(tables.everything(results), "{TABLES}")"""
 # Nobody's own looks, and the same bytes each time: marks inside an SVG are random without a salt.
 MATPLOTLIBRC = "svg.hashsalt: nnbench\n"
 
@@ -93,7 +94,10 @@ def _unfinished(folder: Path) -> Iterator[Path]:
     """Make a folder of a build inside the output folder; afterwards no trace of it is left, nor of an empty output."""
     from nnbench.tracking import process
 
-    if (folder / TABLES).exists() and not (folder / PARAMETERS).exists():
+    if (folder / PARAMETERS).exists():
+        if not _is_ours(folder / PARAMETERS):
+            raise FileExistsError(EEXIST, f"its {PARAMETERS} is not a report's, so give another", str(folder))
+    elif (folder / TABLES).exists():
         raise FileExistsError(EEXIST, "its folder of tables is not a report's, so give another", str(folder))
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +114,15 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         for parent in made:
             with suppress(OSError):  # it has got a content
                 parent.rmdir()
+
+
+def _is_ours(parameters: Path) -> bool:
+    """Whether a file has the parameters of a report."""
+    try:
+        options = json.loads(parameters.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(options, dict) and options.keys() == OPTIONS
 
 
 def _read_template() -> Any:
@@ -182,6 +195,11 @@ def _run(client: "NotebookClient", environment: dict[str, str]) -> None:
                 loop.call_soon_threadsafe(task.cancel)
                 raise
     finally:
+        # nbclient leaves tasks behind when it is stopped.
+        if left := asyncio.all_tasks(loop):
+            for unfinished in left:
+                unfinished.cancel()
+            loop.run_until_complete(asyncio.wait(left))
         loop.close()
 
 
@@ -212,8 +230,10 @@ def _log(report: Report, uri: str, experiment: str, sweep: str | None) -> Report
     """Log a report's files to the store; return it with the run, or with the reason why there is none."""
     from nnbench.tracking import reports
 
+    # The notebook reads its parameters from the file beside it.
+    files = [report.notebook, report.page, report.tables, report.notebook.with_name(PARAMETERS)]
     try:
-        run_id = reports.log(uri, experiment, sweep, [report.notebook, report.page, report.tables])
+        run_id = reports.log(uri, experiment, sweep, files)
     except Exception as error:  # whatever MLflow or the disk says; the report itself is whole
         reason = without_credentials(" ".join(f"{type(error).__name__}: {error}".split()))
         return replace(report, not_logged=reason)

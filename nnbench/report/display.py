@@ -52,11 +52,11 @@ class Paragraphs:
 
 @dataclass(frozen=True, repr=False)
 class TextBesideFigure:
-    """Text of its author's layout, such as a docstring, above a figure that belongs to it."""
+    """Text of its author's layout, such as a docstring, above a figure that belongs to it, if there is one."""
 
     title: str
     text: str
-    figure: Figure
+    figure: Figure | None
 
     def __str__(self) -> str:
         return f"{self.title}\n\n{self.text}"
@@ -64,12 +64,16 @@ class TextBesideFigure:
     __repr__ = __str__  # what a notebook keeps beside the HTML
 
     def _repr_html_(self) -> str:
+        words = f"<h3>{html.escape(self.title)}</h3><pre>{html.escape(self.text)}</pre>"
+        return f'<div class="{PLAIN}">{words}{self._image()}</div>'
+
+    def _image(self) -> str:
+        if self.figure is None:
+            return ""
         drawn = io.BytesIO()
         self.figure.savefig(drawn, format="svg", metadata={"Date": None})  # the same bytes each time
         return (
-            f'<div class="{PLAIN}"><h3>{html.escape(self.title)}</h3>'
-            f"<pre>{html.escape(self.text)}</pre>"
-            f'<img alt="curves of {html.escape(self.title)}" '
+            f'<div class="wide"><img alt="curves of {html.escape(self.title)}" '
             f'src="data:image/svg+xml;base64,{b64encode(drawn.getvalue()).decode()}"></div>'
         )
 
@@ -88,11 +92,12 @@ class Table:
     rows: pd.DataFrame
     columns: Mapping[str, tuple[str, Shown]]
     most: int = MOST_ROWS
+    each: str = ""  # the column of which each value has that many rows
 
     def shown(self) -> pd.DataFrame:
         """Return the rows and columns that are shown, as text."""
         columns = {name: column for name, column in self.columns.items() if name in self.rows}
-        top = self.rows.head(self.most)
+        top = self._top()
         return pd.DataFrame({head: [write(value) for value in top[name]] for name, (head, write) in columns.items()})
 
     def __str__(self) -> str:
@@ -117,8 +122,13 @@ class Table:
         )
         return re.sub("<t[hd]>", lambda tag: f"{tag[0][:-1]} {next(turn)}>", table)
 
+    def _top(self) -> pd.DataFrame:
+        if self.each:
+            return self.rows.groupby(self.each, sort=False).head(self.most)
+        return self.rows.head(self.most)
+
     def _rest(self) -> str:
-        num_more = len(self.rows) - self.most
+        num_more = len(self.rows) - len(self._top())
         return f"\nand {num_more} more, see tables/{self.name}.csv" if num_more > 0 else ""
 
 

@@ -2,13 +2,16 @@
 
 Every output is shown as what it is: figures as images, in which nothing can run, tables as tables in a box that
 scrolls by itself, and all the rest as text. The code of a cell is folded away; the notebook has it, too.
-A Content-Security-Policy forbids scripts and every request, so that what an escape might miss stays without effect.
+The words above a section that has no data, only a sentence that says why, are left out; so is a sentence that has just
+been said. A Content-Security-Policy forbids scripts and every request, so that what an escape might miss stays without
+effect.
 """
 
 import base64
 import html
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -38,8 +41,9 @@ nav li { break-inside: avoid; }
 nav a { text-decoration: none; }
 nav a:hover { text-decoration: underline; }
 .output { margin: .75rem 0; overflow-x: auto; }
+.wide { overflow-x: auto; }
 .output img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-.output > img { display: block; padding: .25rem; }
+.wide > img { display: block; padding: .25rem; }
 table { border-collapse: collapse; font-size: .875rem; line-height: 1.4; border: 0; }
 th, td { padding: .3rem .7rem; border: 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top;
          max-width: 34rem; }
@@ -48,14 +52,16 @@ tbody th { font-weight: 400; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .short { white-space: nowrap; }
 .long { min-width: 16rem; }
-thead .number { white-space: normal; }
+thead .number, thead .short { white-space: normal; }
 details.code { margin: .25rem 0 1rem; color: var(--faint); }
 details.code summary { font-size: .75rem; cursor: pointer; width: max-content; }
 .errors { color: var(--faint); }
-@media (max-width: 40rem) {
+@media screen and (max-width: 40rem) {
   body { padding: 1rem .8rem 3rem; }
   h1 { font-size: 1.4rem; }
   th, td { padding: .25rem .5rem; max-width: 20rem; }
+  .long { min-width: 10rem; overflow-wrap: anywhere; }
+  .wide > img { min-width: 34rem; }
 }
 @page { margin: 15mm 14mm; }
 @media print {
@@ -68,7 +74,7 @@ details.code summary { font-size: .75rem; cursor: pointer; width: max-content; }
   h2, h3 { break-after: avoid; }
   .intro, img, tr, figure, pre { break-inside: avoid; }
   .intro { break-after: avoid; }
-  .output, pre { overflow: visible; }
+  .output, .wide, pre { overflow: visible; }
   .output img { max-height: 240mm; }
   pre { white-space: pre-wrap; }
   table { font-size: 7.5pt; width: 100%; }
@@ -87,6 +93,7 @@ NUMBER = r"[-+\u2212]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?(?: ?%)?|NaN|nan|-?i
 NUMBER_CELL = re.compile(rf"<td>(?=(?:{NUMBER})</td>)")
 SHORT_CELL = re.compile(r"<t([dh])>(?=[^<>]{1,24}</t[dh]>)")
 LONG_CELL = re.compile(r"<t([dh])>(?=[^<>]{41,}</t[dh]>)")
+SENTENCE = re.compile(r"<p[^<>]*>[^<>]*</p>")  # of `display.Paragraph`
 TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 
 
@@ -134,8 +141,11 @@ def _sections(notebook: Any, headings: list[tuple[int, str]]) -> Iterator[str]:
 
     inside = False
     sources: list[str] = []  # of cells whose code is not shown yet: those without an output share a place
-    for cell in notebook.cells:
+    said = ""  # the sentence that was shown last
+    for place, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
+            said = ""
+            needless = _says_only_why(notebook.cells[place + 1 :])
             if sources:
                 yield _code(sources)
             # Only the template writes Markdown; text from data reaches the notebook as an output.
@@ -147,21 +157,36 @@ def _sections(notebook: Any, headings: list[tuple[int, str]]) -> Iterator[str]:
                     yield "</section>" if inside else CONTENTS
                     yield f'<section id="{_anchor(len(headings) - 1)}">'
                     inside = True
-                lines = lines[1:]
+                lines = lines[1:] if level == 1 or not needless else []
                 words = markdown2html("\n".join(lines)) if lines else ""
                 title = f"<h{level}>{_inline(text)}</h{level}>" if level > 1 else ""
                 yield f'<div class="intro">{title}{words}</div>'
-            else:
+            elif not needless:
                 yield markdown2html(cell.source)
         elif cell.cell_type == "code":
             text = headings[-1][1] if headings else "Figure"
-            if cell.outputs and sources:
+            new = [output for output in cell.outputs if not _sentence(output) or _sentence(output) != said]
+            if new and sources:
                 yield _code(sources)
-            yield from (_output(output, text) for output in cell.outputs)
+            yield from (_output(output, text) for output in new)
+            said = _sentence(cell.outputs[-1]) if cell.outputs else said
             sources.append(cell.source)
     if sources:
         yield _code(sources)
     yield "</section>" if inside else CONTENTS
+
+
+def _says_only_why(cells: list[Any]) -> bool:
+    """Return whether the cells up to the next words have no data to show, but sentences that say why."""
+    up_to_words = takewhile(lambda cell: cell.cell_type == "code", cells)
+    outputs = [output for cell in up_to_words for output in cell.outputs]
+    return bool(outputs) and all(map(_sentence, outputs))
+
+
+def _sentence(output: Any) -> str:
+    """Return an output that is a single plain sentence, or some, as HTML; nothing for any other."""
+    markup = output.get("data", {}).get("text/html", "")
+    return markup if SENTENCE.fullmatch(markup) else ""
 
 
 def _code(sources: list[str]) -> str:
@@ -185,7 +210,7 @@ def _output(output: Any, title: str) -> str:
             else:  # it is in base64 already
                 content = "".join(data[kind].split())
             source = f"data:{kind};base64,{content}"
-            return f'<div class="output"><img src="{source}" alt="Figure: {html.escape(title)}"></div>'
+            return f'<div class="output wide"><img src="{source}" alt="Figure: {html.escape(title)}"></div>'
     if "text/html" in data:
         return f'<div class="output">{_plain_tables(printable(data["text/html"]))}</div>'
     return f'<pre class="output">{_escaped(data.get("text/plain", ""))}</pre>'
@@ -194,7 +219,7 @@ def _output(output: Any, title: str) -> str:
 def _plain_tables(markup: str) -> str:
     """Return an output of pandas without its own looks, its numbers and the names above them to the right."""
     markup = ATTRIBUTES_OF_PANDAS.sub("", STYLE_OF_PANDAS.sub("", markup))
-    return TABLE.sub(lambda table: _numbers_right(table[0]), markup)
+    return TABLE.sub(lambda table: f'<div class="wide">{_numbers_right(table[0])}</div>', markup)
 
 
 def _numbers_right(table: str) -> str:

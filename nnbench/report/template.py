@@ -12,8 +12,9 @@ results = load("parameters.json")
 verdict(results)
 
 # %% [markdown]
-# **Words.** A *cell* is one setting, such as adam with relu. It was trained once for each *seed*, from other initial
-# weights and in another order of the data; equal seeds share both in all cells, so cells are compared seed by seed. A
+# **Words.** A *cell* is one setting, such as adam with relu. It was trained once for each *seed*, of which the initial
+# weights, the order of the data, or both are drawn; equal seeds share what they draw in all cells, so cells are
+# compared seed by seed. The *stack* is all seeds of a cell, trained together; its time is that of all of them. A
 # *95 % interval* shows how far the mean may lie from that of many more seeds. A *point* is one per cent of accuracy.
 # *p after Holm* is how easily luck alone makes such a difference in one of so many comparisons; below .05 two cells are
 # told apart.
@@ -93,7 +94,8 @@ figures.differences(results)
 
 # %% [markdown]
 # ### What these seeds can show
-# A smaller difference than the smallest that is found four times out of five stays hidden, however real it is.
+# Each line has the smallest difference that is found four times out of five. A smaller one is found less often, however
+# real it is.
 
 # %%
 tables.detectable_differences(results)
@@ -120,7 +122,8 @@ figures.ranks(results)
 
 # %% [markdown]
 # ### Where the differences come from
-# What part of the differences between trainings goes with each choice, with the two together, and with luck (the seed).
+# What part of the differences between trainings goes with each choice, with the two together, and with luck: the *seed*
+# is what equal seeds have in common in all cells, the *residual* what is left, such as luck of a single training.
 
 # %%
 tables.variance_shares(results)
@@ -137,7 +140,8 @@ figures.confusion(results)
 
 # %% [markdown]
 # ## What is missed most often
-# By the best network, and by all networks together, with the most frequent mistake.
+# In the table by all networks together, with the most frequent mistake; where the data are images, these are drawn, and
+# those of the best network.
 
 # %%
 figures.missed_images(results)
@@ -148,7 +152,8 @@ tables.missed(results)
 # %% [markdown]
 # ## Calibration
 # A network that is sure to 90 % should be right nine times out of ten. The expected calibration error is the mean gap
-# between the two.
+# between the two. Drawn are the best networks and the best baseline that has probabilities. A point is a bin of
+# confidence, its area the number of samples in it; bins with fewer than five samples for each seed are left out.
 
 # %%
 figures.calibration(results)

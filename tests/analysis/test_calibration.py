@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnbench.analysis.calibration import calibration_error, reliability
+from nnbench.analysis.calibration import calibration_error, calibration_errors, reliability
 
 
 def test_worked_by_hand():
@@ -72,3 +72,20 @@ def test_what_cannot_be_binned_is_refused():
 
 def test_no_samples_have_no_error():
     assert np.isnan(calibration_error(pd.DataFrame({"count": [0], "accuracy": [np.nan], "confidence": [np.nan]})))
+
+
+def test_many_replicas_at_once_are_each_one_alone():
+    rng = np.random.default_rng(1)
+    parts = [
+        reliability(rng.dirichlet([1, 1], size=30), rng.integers(2, size=30)).assign(cell=cell, seed=seed)
+        for cell in ("a", "b")
+        for seed in (3, 1)
+    ]
+
+    errors = calibration_errors(pd.concat(parts, ignore_index=True))
+
+    assert list(zip(errors["cell"], errors["seed"], strict=True)) == [("a", 3), ("a", 1), ("b", 3), ("b", 1)]
+    for part, row in zip(parts, errors.itertuples(), strict=True):
+        assert row.calibration_error == pytest.approx(calibration_error(part), abs=1e-15)
+        assert row.accuracy == pytest.approx((part["accuracy"] * part["count"]).sum() / 30)
+    assert not len(calibration_errors(parts[0].assign(count=0)))

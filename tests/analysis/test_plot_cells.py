@@ -313,7 +313,8 @@ def test_a_reliability_curve_pools_seeds_and_tells_the_error():
     ax = plots.reliability(table, axes())
 
     errors = [100 * calibration_error(part) for _, part in table.groupby("seed")]
-    assert legend(ax) == ["as sure as right", f"adam relu: {np.mean(errors):.1f} ± {np.std(errors, ddof=1):.1f} %"]
+    number = f"{np.mean(errors):.1f}\xa0±\xa0{np.std(errors, ddof=1):.1f}\xa0%"  # a line ends nowhere in it
+    assert legend(ax) == ["as sure as right", f"adam relu: {number}"]
     shown = ax.collections[-1].get_offsets()
     top = table[table["bin_high"] == 1]
     assert tuple(shown[-1]) == pytest.approx(
@@ -360,8 +361,111 @@ def test_what_was_not_recorded_is_not_drawn():
     bare = curves[curves["cell"] == "gd relu"].drop(columns=[name for name in curves if name.startswith("layer")])
     with pytest.raises(ValueError, match="diagnostics=basic"):
         plots.gradient_flow(bare, axes())
-    with pytest.raises(ValueError, match="no layer has dead or saturated units"):
+    with pytest.raises(ValueError, match="diagnostics=basic"):
         plots.idle_units(bare, axes())
+
+
+@pytest.mark.parametrize(("num_layers", "reason"), [(1, "there is no hidden layer"), (3, "its activation has none")])
+def test_why_no_unit_is_idle_is_said_truly(num_layers, reason):
+    curves = history(replicas(optimizers=("gd",), activations=("identity",)))
+    kept = [f"layer{layer}/grad_norm" for layer in range(1, num_layers + 1)]
+    curves = curves.drop(columns=[name for name in curves if name.startswith("layer") and name not in kept])
+
+    with pytest.raises(ValueError, match=f"^no layer has dead or saturated units: {reason}$"):
+        plots.idle_units(curves, axes())
+
+
+def test_a_cell_with_too_few_samples_is_named_without_a_sign():
+    table = bins(replicas(optimizers=("adam", "gd"), activations=("relu",), num_seeds=4))
+    table.loc[table["cell"] == "gd relu", "count"] = (table["count"] > 0).astype(int)
+
+    ax = plots.reliability(table, axes())
+
+    text = legend(ax)[-1].replace("\n", " ")
+    assert text.startswith("gd relu: ")
+    assert text.endswith("too few samples to draw")
+    (handle,) = ax.get_legend().legend_handles[-1:]
+    assert (handle.get_linestyle(), handle.get_marker()) == ("None", "None")
+    assert set(plots.reliability_points(table)["cell"]) == {"adam relu"}
+
+
+def test_no_bar_of_a_reliability_curve_leaves_what_an_accuracy_can_be():
+    row = {"cell": "a", "optimizer": "adam", "activation": "relu", "bin_low": 0.9, "confidence": 0.95, "count": 50}
+    table = pd.DataFrame([{**row, "seed": seed, "accuracy": accuracy} for seed, accuracy in enumerate((1, 1, 0.7))])
+
+    ax = plots.reliability(table, axes())
+
+    (bar,) = ax.collections[0].get_segments()
+    assert bar[:, 1].max() == pytest.approx(100)
+    assert ax.get_ylim()[0] < bar[:, 1].min()
+    assert ax.get_ylim()[1] > 100
+
+
+def test_a_curve_of_seeds_at_the_target_has_a_marker_at_more_than_its_end():
+    table = replicas(optimizers=("adam", "gd"), activations=("relu",))
+
+    ax = plots.time_to_target(table, axes())
+
+    assert {len(line.get_markevery()) for line in ax.lines} == {6}
+    assert all(0 not in line.get_markevery() for line in ax.lines)
+
+
+def test_a_profile_over_a_small_factor_has_more_than_two_numbers():
+    shares = pd.DataFrame({"optimizer": "adam", "factor": [1.0, 1.7, 2.4], "share": [0.2, 0.5, 1.0]})
+
+    ax = plots.profile(shares.assign(low=shares["share"], high=shares["share"]), axes())
+
+    low, high = ax.get_xlim()
+    assert sum(low <= tick <= high for tick in ax.get_xticks()) >= 4
+
+
+def test_curves_of_several_figures_have_one_scale():
+    slow, fast = (history(replicas(optimizers=(name,), activations=("relu",))) for name in ("gd", "adam"))
+    fast = fast.assign(**{"train/loss": 0.001 ** fast["epoch"]})
+    panels = [plots.learning_curves(table, axes(), metric="train/loss") for table in (slow, fast)]
+    assert [ax.get_yscale() for ax in panels] == ["linear", "log"]
+
+    plots.on_one_scale(panels, metric="train/loss")
+
+    assert [ax.get_yscale() for ax in panels] == ["log", "log"]
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+
+
+def test_accuracy_of_diverged_seeds_says_that_they_end_early():
+    curves = history(replicas(optimizers=("gd",), activations=("relu",)))
+    curves.loc[curves["seed"] < 3, "status"] = "diverged"
+
+    ax = plots.learning_curves(curves, axes(), metric="val/accuracy")
+
+    assert legend(ax) == ["gd relu (3 of 10 seeds end early)"]
+
+
+def test_a_cell_without_a_curve_is_named_without_a_sign():
+    curves = history(replicas(optimizers=("adam", "gd"), activations=("relu",)))
+    curves.loc[curves["optimizer"] == "gd", "train/loss"] = np.nan
+
+    ax = plots.learning_curves(curves, axes(), metric="train/loss")
+
+    assert legend(ax)[1].replace("\n", " ") == "gd relu (no curve: 10 of 10 seeds end early)"
+    assert ax.get_legend().legend_handles[1].get_marker() == "None"
+    assert plots.has_curve(curves, metric="train/loss")
+    assert not plots.has_curve(curves[curves["optimizer"] == "gd"], metric="train/loss")
+
+
+def test_an_arrow_at_the_edge_of_the_differences_lies_inside_the_frame():
+    scores = {"adam relu": 0.97, "gd relu": 0.965, "rmsprop relu": 0.962, "momentum relu": 0.1}
+    rows = [
+        {"cell": cell, "optimizer": cell.split()[0], "activation": "relu", "seed": seed, "test/accuracy": mean + luck}
+        for cell, mean in scores.items()
+        for seed, luck in enumerate(np.random.default_rng(len(cell)).normal(0, 0.001, size=8))
+    ]
+    table = pd.DataFrame(rows)
+
+    ax = plots.paired_differences(table, compare(table), axes(), cell="adam relu")
+
+    (arrow,) = (line for line in ax.lines if line.get_marker() == ">")
+    left, right = ax.get_xlim()
+    assert right - arrow.get_xdata()[0] > 0.02 * (right - left)
 
 
 def test_small_multiples_have_a_panel_for_each_optimizer_and_one_legend():

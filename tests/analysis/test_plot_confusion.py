@@ -1,5 +1,7 @@
 """Differences of confusion matrices and missed images show what they were given."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,3 +77,17 @@ def test_images_share_one_scale():
 def test_images_rows_and_axes_have_to_fit(num_images, num_rows):
     with pytest.raises(ValueError, match=f"{num_images} images, {num_rows} rows and 3 axes"):
         plots.missed_images(np.zeros((num_images, 4, 4)), missed(num_rows), axes(1, 3))
+
+
+def test_many_classes_make_a_small_picture():
+    names = [f"class {place}" for place in range(300)]
+    table = counts(np.eye(300, dtype=int), names)
+    figure = Figure(figsize=(10, 5))
+    left, right = figure.subplots(1, 2)
+    plots.confusion_matrix(table, left)
+    plots.confusion_difference(table, table, right)
+    drawn = io.BytesIO()
+
+    figure.savefig(drawn, format="svg")
+
+    assert len(drawn.getvalue()) < 2_000_000  # with a path for each square it is 30 times that

@@ -109,6 +109,24 @@ def test_tables_of_somebody_else_are_not_replaced(reported, tmp_path, capsys):
     assert content(tmp_path) == {"tables/mine.csv": b"mine"}
 
 
+@pytest.mark.parametrize("parameters", ['{"learning_rate": 0.1}', "[]", "no JSON"])
+def test_folder_with_parameters_of_somebody_else_is_refused(reported, tmp_path, capsys, parameters):
+    (tmp_path / "parameters.json").write_text(parameters, encoding="utf-8")
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.csv").write_text("mine", encoding="utf-8")
+    before = content(tmp_path)
+    assert reported.run("report", "--output", str(tmp_path)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its parameters.json is not a report's, so give another" in line
+    assert content(tmp_path) == before
+
+
+def test_store_has_what_its_notebook_reads(reported):
+    for page in reported.folder.glob("mlartifacts/*/*/artifacts/report.html"):
+        options = json.loads(page.with_name("parameters.json").read_text(encoding="utf-8"))
+        assert options.keys() == build.OPTIONS
+
+
 def test_report_that_fails_leaves_the_last_good_one_and_its_own_beginning(reported, tmp_path, template, capsys):
     output = tmp_path / "report"
     assert reported.run("report", "--output", str(output)) == 0
@@ -221,6 +239,7 @@ def test_stopped_report_ends_its_kernel_and_leaves_the_last_good_one(reported, t
         _, errors = running.communicate(timeout=30)
     assert running.returncode == status
     assert "Traceback" not in errors
+    assert "Task was destroyed" not in errors
     assert not [kernel for kernel in kernels if Path(f"/proc/{kernel}").exists()]
     assert content(output) == {"report.html": b"good"}
     assert [path.name for path in output.iterdir()] == ["report.html"]

@@ -10,11 +10,15 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from report_cases import Page
 
-from nnbench.report.page import render
+from nnbench.report.page import STYLE, render
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="700" height="100"><rect width="700" height="100"/></svg>'
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x00\x07\x1b[31m</style></title>"
 WIDE = "<td>" + "</td><td>".join(f"{10**9 + number}" for number in range(60)) + "</td>"
+HEADS = (
+    "<table><thead><tr><th>the leader against</th><th>most often taken for it</th><th>missed in</th></tr></thead>"
+    "<tbody><tr><td>a</td><td>b</td><td>1</td></tr></tbody></table>"
+)
 EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 CHROMIUM = shutil.which("chromium")
 QUIET = (
@@ -43,6 +47,7 @@ def whole() -> str:
         cell(html=f'<div><style scoped>.x {{}}</style><table border="1"><tbody><tr>{WIDE}</tr></tbody></table></div>'),
         new_markdown_cell("## Figures\nOne."),
         cell(svg=SVG),
+        cell(html=HEADS),
         cell(text="x" * 4000),
     )
 
@@ -109,7 +114,7 @@ def test_nothing_comes_from_outside_and_nothing_runs(seen, whole):
 
 
 def test_code_is_there_but_folded_away(whole):
-    assert whole.count("<details") == 4
+    assert whole.count("<details") == 5
     assert "<details open" not in whole
     assert "results.call(1 &lt; 2)" in whole
 
@@ -177,7 +182,8 @@ def test_page_never_scrolls_sideways_and_its_wide_parts_do(whole, tmp_path, widt
       const wide = [...document.querySelectorAll('body *')].filter(part => part.scrollWidth > part.clientWidth + 1
         && ['auto', 'scroll'].includes(getComputedStyle(part).overflowX)).map(part => part.className || part.tagName);
       document.title = JSON.stringify([document.documentElement.scrollWidth, innerWidth, wide.length,
-        Math.max(...[...document.images].map(image => image.getBoundingClientRect().right))]);
+        Math.max(...[...document.images].map(image => image.getBoundingClientRect().right)),
+        [...document.querySelectorAll('thead th')].filter(head => head.scrollWidth > head.clientWidth + 1).length]);
       parent.postMessage(document.title, '*');
     </script></body>"""
     copy = re.sub(r"<meta http-equiv=[^>]*>", "", whole).replace("</body>", measure)
@@ -189,11 +195,47 @@ def test_page_never_scrolls_sideways_and_its_wide_parts_do(whole, tmp_path, widt
     page = (tmp_path / "frame.html").as_uri()
     shown = subprocess.run([*command, page], check=True, capture_output=True, text=True, timeout=100).stdout
     (numbers,) = re.findall(r"<p>\[(.*)\]</p>", shown)
-    scroll_width, inner_width, num_scrolling, image_end = map(float, numbers.split(","))
+    scroll_width, inner_width, num_scrolling, image_end, heads_end = map(float, numbers.split(","))
     assert inner_width == width
     assert scroll_width <= width
-    assert num_scrolling == 2  # the table and the long line
-    assert image_end <= width
+    # The table and the long line; in a narrow window also the image, which stays large enough to be read.
+    assert num_scrolling == (3 if width == 400 else 2)
+    assert image_end <= width or width == 400
+    assert heads_end == 0
+
+
+@pytest.mark.parametrize("kind", ["short", "number"])
+def test_no_head_of_a_column_may_run_into_the_next(kind):
+    (rule,) = re.findall(r"^(thead [^{]*)\{ white-space: normal; \}$", STYLE, re.MULTILINE)
+    assert f"thead .{kind}" in [part.strip() for part in rule.split(",")]
+
+
+SENTENCE = '<p class="tex2jax_ignore mathjax_ignore">There is no such thing.</p>'
+
+
+def test_words_above_a_section_without_data_are_left_out_and_its_sentence_is_said_once():
+    page = a_page(
+        new_markdown_cell("## Empty\nWords of the empty one."),
+        cell(html=SENTENCE),
+        cell(html=SENTENCE),
+        new_markdown_cell("Words without a heading."),
+        cell(html=SENTENCE),
+        new_markdown_cell("## Full\nWords of the full one."),
+        cell(html=SENTENCE),
+        cell(svg=SVG),
+        new_markdown_cell("Words alone."),
+    )
+    assert page.count("There is no such thing.") == 3  # once below each words
+    assert "Words of the empty one." not in page
+    assert "Words without a heading." not in page
+    assert "Words of the full one." in page
+    assert "Words alone." in page
+    assert page.count("<h2>") == 2
+
+
+def test_what_follows_a_table_does_not_scroll_with_it():
+    page = a_page(cell(html=f"<table><tr>{WIDE}</tr></table>{SENTENCE}"))
+    assert re.search(r'<div class="wide"><table>.*</table></div><p', page)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

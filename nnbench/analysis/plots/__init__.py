@@ -5,7 +5,7 @@ a function in the file of its topic, with its name below.
 """
 
 from nnbench.analysis.plots.baselines import baselines
-from nnbench.analysis.plots.calibration import reliability
+from nnbench.analysis.plots.calibration import reliability, reliability_points
 from nnbench.analysis.plots.comparison import accuracy_points, heatmap, paired_differences
 from nnbench.analysis.plots.confusion import (
     confusion_difference,
@@ -13,7 +13,7 @@ from nnbench.analysis.plots.confusion import (
     confusion_matrix_figure,
     missed_images,
 )
-from nnbench.analysis.plots.curves import learning_curves, time_to_target
+from nnbench.analysis.plots.curves import has_curve, learning_curves, on_one_scale, time_to_target
 from nnbench.analysis.plots.diagnostics import gradient_flow, idle_units
 from nnbench.analysis.plots.look import (
     ACTIVATIONS,
@@ -47,6 +47,7 @@ __all__ = [
     "critical_differences",
     "dashes_by_activation",
     "gradient_flow",
+    "has_curve",
     "heatmap",
     "idle_units",
     "interquartile_means",
@@ -54,11 +55,13 @@ __all__ = [
     "learning_rates",
     "marker_by_optimizer",
     "missed_images",
+    "on_one_scale",
     "paired_differences",
     "plain",
     "price_of_tuning",
     "profile",
     "reliability",
+    "reliability_points",
     "small_multiples",
     "time_to_target",
     "variance_shares",

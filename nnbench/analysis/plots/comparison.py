@@ -128,7 +128,8 @@ def paired_differences(
         )  # fmt: skip
     name_rows(ax, rows["other"])
     if (100 * rows["high"] > edge).any():
-        ax.set_xlim(right=edge)
+        left = ax.get_xlim()[0]
+        ax.set_xlim(left, edge + 0.03 * (edge - left))  # with room for an arrow
     ax.set(
         xlabel=f"lead of {label(cell)} on equal seeds (points of test accuracy)\nmean and its 95 % interval", ylabel=""
     )

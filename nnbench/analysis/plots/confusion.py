@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nnbench.analysis.plots.look import label, plain
 
-FEW = 12  # classes, of which there is room for numbers
+FEW = 12  # classes, of which there is room for numbers; the squares of more are pixels, as each costs 400 bytes
 
 
 def confusion_matrix(counts: pd.DataFrame, ax: Axes) -> Axes:
@@ -19,7 +19,7 @@ def confusion_matrix(counts: pd.DataFrame, ax: Axes) -> Axes:
     words = shares.map(lambda share: f"{share:.0f}" if share >= 0.5 else "").to_numpy() if few else False
     sns.heatmap(
         shares, annot=words, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, linewidths=0.3 if few else 0, ax=ax,
-        cbar_kws={"label": "share of the true class (%)", "shrink": 0.8},
+        rasterized=not few, cbar_kws={"label": "share of the true class (%)", "shrink": 0.8},
     )  # fmt: skip
     return _classes(ax)
 
@@ -38,7 +38,7 @@ def confusion_difference(first: pd.DataFrame, second: pd.DataFrame, ax: Axes) ->
     words = points.map(lambda point: f"{point:+.0f}" if abs(point) >= 0.5 else "").to_numpy() if few else False
     sns.heatmap(
         points, annot=words, fmt="", cmap="PuOr_r", vmin=-largest, vmax=largest, square=True,
-        linewidths=0.3 if few else 0, linecolor="0.9", ax=ax,
+        linewidths=0.3 if few else 0, linecolor="0.9", ax=ax, rasterized=not few,
         cbar_kws={"label": "first minus second\n(points of the true class' share)", "shrink": 0.8},
     )  # fmt: skip
     return _classes(ax)

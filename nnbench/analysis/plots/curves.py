@@ -1,11 +1,14 @@
 """Curves of replicas over time: metrics, and how many have met the target."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from nnbench.analysis.plots.look import axis_label, factor, label, legend_beside, style_by_cell
 
+LOSSES = ("/loss", "/objective")  # what a metric ends with that has no upper end
 NUM_MARKERS = 6  # on a curve
 WIDE = 100  # ratio of losses that needs a logarithmic axis
 FAR = 1e6  # times the end of an axis
@@ -17,9 +20,11 @@ def learning_curves(history: pd.DataFrame, ax: Axes, *, metric: str = "val/accur
 
     `history` has one row for each replica and epoch: cell, optimizer, activation, seed, epoch and the metrics. Cells
     that share optimizer and activation, and so colour and line style, are told apart by shade. A mean is over all
-    seeds: where one has no value any more the line ends, with a cross, and the label says how many seeds did. `against`
-    is epoch, train/gradient_evaluations or time/train_seconds; an epoch stands at the clock of its last seed, as those
-    that have stopped before stay level. Losses that differ widely are on a logarithmic axis.
+    seeds: where one has no value any more the line ends, with a cross, and the label says how many seeds did. A cell
+    without a line is named in the legend, without a sign. `against` is epoch, train/gradient_evaluations or
+    time/train_seconds; an epoch stands at the clock of its last seed, as those that have stopped before stay level. A
+    column `status` may tell which seeds diverged, and so ended early. Losses that differ widely are on a logarithmic
+    axis.
     """
     for place, (cell, style) in enumerate(style_by_cell(history).items()):
         of_cell = history[history["cell"] == cell]
@@ -29,7 +34,14 @@ def learning_curves(history: pd.DataFrame, ax: Axes, *, metric: str = "val/accur
         mean, spread = by_epoch.mean(axis="columns", skipna=False), by_epoch.std(axis="columns").fillna(0)
         clock = mean.index if against == "epoch" else of_cell.groupby("epoch")[against].max()
         places = np.asarray(clock, dtype=float)
-        missing = int(by_epoch.isna().any().sum())
+        ended = by_epoch.isna().any()
+        if "status" in of_cell:  # accuracies of diverged seeds are scored, so they do not tell
+            ended |= ended.index.isin(of_cell.loc[of_cell["status"] == "diverged", "seed"])
+        missing = int(ended.sum())
+        if not (np.isfinite(places) & mean.notna()).any():
+            early = f": {missing} of {by_epoch.shape[1]} seeds end early" if missing else ""
+            ax.plot([], [], linestyle="", label=label(f"{cell} (no curve{early})"))
+            continue
         note = f" ({missing} of {by_epoch.shape[1]} seeds end early)" if missing else ""
         step = max(1, len(mean) // NUM_MARKERS)
         ax.plot(places, mean, label=label(f"{cell}{note}"), markevery=(place % step, step), **style)
@@ -38,15 +50,48 @@ def learning_curves(history: pd.DataFrame, ax: Axes, *, metric: str = "val/accur
         low = (mean - spread).clip(lower=lowest)
         high = (mean + spread).clip(upper=100 if factor(metric) == 100 else np.inf)
         ax.fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        if missing and mean.notna().any():
+        if missing:
             last = int(np.flatnonzero(mean.notna())[-1])
             ax.plot(places[last], mean.iloc[last], "x", color=style["color"], markersize=8, markeredgewidth=2)
-    if metric.endswith(("/loss", "/objective")):
-        _fit_losses(ax)
+    if metric.endswith(LOSSES):
+        _fit_losses(ax.get_shared_y_axes().get_siblings(ax))
     ax.set(xlabel=axis_label(against), ylabel=f"{axis_label(metric)}\n(mean ± 1 sd over seeds)")
     ax.grid(alpha=0.3)
     legend_beside(ax)
     return ax
+
+
+def has_curve(history: pd.DataFrame, *, metric: str, against: str = "epoch") -> bool:
+    """Return whether `learning_curves` has a line to draw: an epoch in which all seeds of some cell have the metric.
+
+    Where a column `status` says that all seeds of a cell diverged, a single epoch, which has the chance level of an
+    accuracy, is no line.
+    """
+    if not len(history) or metric not in history or against not in history:
+        return False
+    if "status" in history:
+        by_cell = history.groupby("cell")
+        alive = by_cell["status"].agg(lambda statuses: (statuses != "diverged").any())
+        several = by_cell["epoch"].max() > by_cell["epoch"].min()
+        history = history[history["cell"].map(alive | several)]
+    num_seeds = history.groupby("cell")["seed"].nunique()
+    by_epoch = history.assign(clock=history[against]).groupby(["cell", "epoch"]).agg(
+        seeds=(metric, "count"), clock=("clock", "max")
+    )  # fmt: skip
+    whole = by_epoch["seeds"] == by_epoch.index.get_level_values("cell").map(num_seeds)
+    return bool((whole & np.isfinite(by_epoch["clock"].astype(float))).any())
+
+
+def on_one_scale(axes: Sequence[Axes], *, metric: str) -> None:
+    """Give the axes of several learning curves of a metric, perhaps of several figures, the same scale and limits."""
+    if metric.endswith(LOSSES):
+        for ax in axes:
+            ax.set_yscale("linear")
+            ax.autoscale(axis="y")
+        _fit_losses(axes)
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
 
 
 def time_to_target(replicas: pd.DataFrame, ax: Axes, *, metric: str = "val/target_epoch") -> Axes:
@@ -69,7 +114,7 @@ def time_to_target(replicas: pd.DataFrame, ax: Axes, *, metric: str = "val/targe
             [*shares, shares[-1]],
             where="post",
             label=label(f"{cell}: {len(met)} of {len(times)}"),
-            markevery=[len(met)] if len(met) else [],
+            markevery=sorted(set(np.linspace(1, len(met), NUM_MARKERS).round().astype(int))) if len(met) else [],
             **style,
         )
     ax.set(xlabel=axis_label(metric), ylabel="seeds at the target (%)")
@@ -79,22 +124,22 @@ def time_to_target(replicas: pd.DataFrame, ax: Axes, *, metric: str = "val/targe
     return ax
 
 
-def _fit_losses(ax: Axes) -> None:
-    """Choose a logarithmic axis where losses differ widely, and leave out what explodes before it diverges.
+def _fit_losses(axes: Sequence[Axes]) -> None:
+    """Choose logarithmic axes where losses differ widely, and leave out what explodes before it diverges.
 
-    Axes that share their scale are fitted to all of their lines.
+    Axes that have one scale are fitted to all of their lines.
     """
-    lines = [line for shared in ax.get_shared_y_axes().get_siblings(ax) for line in shared.lines]
-    losses = np.concatenate([np.atleast_1d(line.get_ydata()) for line in lines]).astype(float)
+    losses = np.concatenate([[], *(np.atleast_1d(line.get_ydata()) for ax in axes for line in ax.lines)]).astype(float)
     losses = losses[np.isfinite(losses) & (losses > 0)]
     if not len(losses):
         return
     highest = OUTLIER * np.quantile(losses, 0.75)
     shown = losses[losses <= highest]
-    if shown.max() / shown.min() > WIDE:
-        ax.set_yscale("log")
-        ax.set_ylim(bottom=shown.min() / 1.5)
-    elif losses.max() > highest:
-        ax.set_ylim(bottom=-0.05 * shown.max())
-    if losses.max() > highest:
-        ax.set_ylim(top=1.1 * shown.max())
+    for ax in axes:
+        if shown.max() / shown.min() > WIDE:
+            ax.set_yscale("log")
+            ax.set_ylim(bottom=shown.min() / 1.5)
+        elif losses.max() > highest:
+            ax.set_ylim(bottom=-0.05 * shown.max())
+        if losses.max() > highest:
+            ax.set_ylim(top=1.1 * shown.max())

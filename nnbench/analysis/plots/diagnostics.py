@@ -31,14 +31,17 @@ def idle_units(history: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the share of dead units (rectifiers) or of saturated outputs (sigmoid, tanh) of each hidden layer.
 
     `history` is that of `gradient_flow`, with layer1/dead_units or layer1/saturation and so on. Median and quartiles
-    over seeds. Raises ValueError for several cells and where no layer has such units, as with identity.
+    over seeds. Raises ValueError for several cells, for a history without diagnostics, and where no layer has such
+    units, as with identity.
     """
     labels: dict[str, str] = {}
     for metric, word in UNITS.items():
         columns = _columns(history, metric, needed=False)
         labels |= {name: f"layer {layer}, {word}" for layer, name in columns.items() if history[name].notna().any()}
     if not labels:
-        raise ValueError("no layer has dead or saturated units on record: its activation has none, or diagnostics=none")
+        num_layers = len(_columns(history, "grad_norm"))  # or else nothing is on record at all
+        reason = "its activation has none" if num_layers > 1 else "there is no hidden layer"
+        raise ValueError(f"no layer has dead or saturated units: {reason}")
     words = sorted({word.rpartition(" ")[2] for word in labels.values()})
     _draw_layers(history, ax, labels, scale=100)
     noun = {"dead": "dead units (%)", "saturated": "saturated outputs (%)"}

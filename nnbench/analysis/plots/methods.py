@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
 
 from nnbench.analysis.plots.look import (
     begin_at,
@@ -21,6 +21,7 @@ from nnbench.analysis.ranks import Ranking
 STEP = 0.3  # between the bars of two groups, where methods are 1 apart
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---")  # of sources of variance, so that they differ without colour
 LAST = ("seed", "residual")  # sources of variance that come after the others
+DECADE = 10  # factors up to which a profile's numbers are evenly apart
 NARROW = 4  # per cent of a bar, in which there is no room for a number
 TITLES = {
     "factor": ("time to target, as a multiple of the fastest", "seeds and cells that met the target (%)"),
@@ -99,10 +100,13 @@ def profile(table: pd.DataFrame, ax: Axes) -> Axes:
     xlabel, ylabel = TITLES[axis]
     if axis == "factor":
         ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        end = float(table[axis].max())
+        # In one decade 1, 2 and 5 would leave one or two numbers.
+        narrow = FixedLocator(list(MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(1, 1.1 * end)))
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if end > DECADE else narrow)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlim(1, 1.1 * table[axis].max())
+        ax.set_xlim(1, 1.1 * end)
     else:
         scores = 100 * table.loc[table[axis] > 0, axis].to_numpy()
         edge, end = lowest_shown(scores), max(scores, default=100.0)

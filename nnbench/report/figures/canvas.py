@@ -56,9 +56,22 @@ def of_drawn(results: Results, dataset: str, table: pd.DataFrame) -> pd.DataFram
     return table[table["cell"].isin(drawn(results, dataset)["cell"])]
 
 
+def curves_of(results: Results, dataset: str) -> pd.DataFrame:
+    """Return the history of a data set with the status of each seed."""
+    statuses = results.of(dataset, "replicas")[["cell", "seed", "status"]]
+    history = results.of(dataset, "history").drop(columns="status", errors="ignore")
+    return history.merge(statuses, on=["cell", "seed"], how="left")
+
+
+def sentences(*parts: str | Paragraph | None) -> Paragraph | None:
+    """Return one paragraph of several sentences; nothing if there is none."""
+    said = dict.fromkeys(str(part) for part in parts if part)
+    return Paragraph(" ".join(said)) if said else None
+
+
 def note(results: Results, datasets: Sequence[str] | None = None) -> Paragraph | None:
     """Return how many networks are drawn of how many; nothing if all are."""
-    sizes = {name: len(results.board(name)) for name in datasets or results.datasets}
+    sizes = {name: len(results.board(name)) for name in (results.datasets if datasets is None else datasets)}
     cut = [f"of {size} on {name}" for name, size in sizes.items() if size > MOST_DRAWN]
     return Paragraph(f"Drawn are the best {MOST_DRAWN} networks, {', '.join(cut)}.") if cut else None
 

@@ -3,19 +3,30 @@
 from functools import partial
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from nnbench.analysis import plots, profiles
+from nnbench.report import cells
 from nnbench.report.display import Paragraph, Paragraphs, TextBesideFigure
-from nnbench.report.figures.canvas import axes, detached, heading, note, of_drawn, panels
+from nnbench.report.figures.canvas import axes, curves_of, detached, heading, note, of_drawn, panels, sentences
 from nnbench.report.results import Results
 
 
 def learning_curves(results: Results, metric: str = "val/accuracy", against: str = "epoch") -> Paragraph | None:
     """Draw a metric over epochs, train/gradient_evaluations or time/train_seconds: mean and spread over seeds."""
+    drawn, reasons = [], []
     for dataset in results.datasets:
-        history = of_drawn(results, dataset, results.of(dataset, "history"))
-        panels(history, partial(plots.learning_curves, metric=metric, against=against), heading(results, dataset))
-    return note(results)
+        history = of_drawn(results, dataset, curves_of(results, dataset))
+        if plots.has_curve(history, metric=metric, against=against):
+            panels(history, partial(plots.learning_curves, metric=metric, against=against), heading(results, dataset))
+            drawn.append(dataset)
+        else:
+            reasons.append(
+                f"There is no curve of {metric} over {against} on {dataset}: no network has it for all of its seeds, "
+                "as where one diverged in the first epoch."
+            )
+    return sentences(*reasons, note(results, drawn))
 
 
 def time_to_target(results: Results, metric: str = "val/target_epoch") -> Paragraph | None:
@@ -34,7 +45,7 @@ def profile(results: Results, by: str = "optimizer", metric: str = "val/target_e
     if metric not in results.replicas:
         return None  # time_to_target has said so
     over = "activation" if by == "optimizer" else "optimizer"
-    reasons = []
+    reasons, any_drawn = [], False
     for dataset in results.datasets:
         replicas = results.of(dataset, "replicas")
         if replicas[by].nunique() < 2:
@@ -46,16 +57,27 @@ def profile(results: Results, by: str = "optimizer", metric: str = "val/target_e
             reasons.append(str(reason))
         else:
             plots.profile(table, axes(4, heading(results, dataset)))
-    return Paragraph(f"No performance profile: {'; '.join(reasons)}.") if reasons else None
+            any_drawn = True
+    how = (
+        f"At 1 a curve says how often the {by} was the fastest of all; at 2, how often it took at most twice as long "
+        "as the fastest; at the right end, how often it met the target at all."
+    )
+    none = f"No performance profile: {'; '.join(reasons)}."
+    return sentences(how if any_drawn else None, none if reasons else None)
 
 
 def update_rules(results: Results, optimizer: str | None = None) -> Paragraph | Paragraphs:
-    """Show the update rule of each optimizer (or of one) above its training loss and validation accuracy."""
+    """Show the update rule of each optimizer (or of one) above its validation accuracy and training loss.
+
+    The curves of all optimizers on a data set have one scale. Raises ValueError for an unknown optimizer.
+    """
     shown = []
-    for name in results.history["optimizer"].unique() if optimizer is None else [optimizer]:
+    axes_by_panel: dict[tuple[str, str], list[Axes]] = {}  # a panel is a metric on a data set
+    known = results.replicas["optimizer"].unique()
+    for name in known if optimizer is None else [cells.checked_optimizer(results, optimizer)]:
         rule = results.update_rules.get(name) or "Its class has no docstring."
         for dataset in results.datasets:
-            history = results.of(dataset, "history")
+            history = curves_of(results, dataset)
             of_optimizer = of_drawn(results, dataset, history)
             of_optimizer = of_optimizer[of_optimizer["optimizer"] == name]
             if not len(of_optimizer):  # no cell of it is among the best
@@ -64,22 +86,31 @@ def update_rules(results: Results, optimizer: str | None = None) -> Paragraph | 
             if not len(of_optimizer):
                 continue
             title = f"{name} on {dataset}" if len(results.datasets) > 1 else str(name)
-            shown.append(TextBesideFigure(title, rule, _two_curves(of_optimizer)))
+            figure, axes_by_metric = _two_curves(of_optimizer)
+            shown.append(TextBesideFigure(title, rule, figure))
             rule = "The update rule is above."
+            for metric, ax in axes_by_metric.items():
+                axes_by_panel.setdefault((dataset, metric), []).append(ax)
+    for (_, metric), alike in axes_by_panel.items():
+        plots.on_one_scale(alike, metric=metric)
     return Paragraphs(tuple(shown)) if shown else Paragraph("No network has a result.")
 
 
 def _best_of(results: Results, dataset: str, history: pd.DataFrame) -> str:
     board = results.board(dataset)
-    cells = board.loc[board["cell"].isin(history["cell"]), "cell"]
-    return str(cells.iloc[0]) if len(cells) else ""
+    names = board.loc[board["cell"].isin(history["cell"]), "cell"]
+    return str(names.iloc[0]) if len(names) else ""
 
 
-def _two_curves(history: pd.DataFrame):  # type: ignore[no-untyped-def]
-    figure, (left, right) = detached(2, 3)
-    plots.learning_curves(history, left, metric="train/loss")
-    plots.learning_curves(history, right, metric="val/accuracy")
-    legend = left.get_legend()
-    if legend:
-        legend.remove()  # the right one holds for both
-    return figure
+def _two_curves(history: pd.DataFrame) -> tuple[Figure | None, dict[str, Axes]]:
+    """Return a figure of the metrics that have curves, if any has, and its axes by metric."""
+    drawn = [name for name in ("val/accuracy", "train/loss") if plots.has_curve(history, metric=name)]
+    if not drawn:
+        return None, {}
+    figure, axes = detached(len(drawn), 3)
+    for metric, ax in zip(drawn, axes, strict=True):
+        plots.learning_curves(history, ax, metric=metric)
+    for ax in axes[:-1]:  # the last legend holds for all
+        if legend := ax.get_legend():
+            legend.remove()
+    return figure, dict(zip(drawn, axes, strict=True))

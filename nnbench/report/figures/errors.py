@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.analysis import plots
-from nnbench.report.figures.canvas import WIDTH, axes, heading
+from nnbench.report import cells
+from nnbench.report.display import Paragraph
+from nnbench.report.figures.canvas import WIDTH, axes, heading, sentences
 from nnbench.report.results import Results
 from nnbench.report.tables.errors import MOST_SAMPLES, missed_by
 
@@ -15,12 +17,17 @@ MOST_CALIBRATED = 4  # reliability curves on one pair of axes
 COLUMNS = 6  # of images
 
 
-def confusion(results: Results) -> None:
+def confusion(results: Results) -> Paragraph | None:
     """Draw for each data set the best network, the worst one, the best baseline, and where the best one differs."""
+    reasons = []
     for dataset in results.datasets:
         best, worst, baseline = results.leader(dataset), _worst(results, dataset), results.best_baseline(dataset)
         parts = [(best, "the best network"), (worst, "the worst network"), (baseline, "the best baseline")]
-        named = [(cell, words) for cell, words in parts if cell in results.confusion]
+        named = [(cell, words) for cell, words in parts if cell is not None and _counted(results, cell)]
+        if not _counted(results, best):
+            reasons.append(f"The best network on {dataset}, {best}, has no confusion matrix: it has predicted nothing.")
+        if not named:
+            continue
         other = next((cell for cell in (baseline, worst) if cell is not None and _alike(results, best, cell)), None)
         num_panels = len(named) + (other is not None)
         size = 5.2  # inches of a panel
@@ -42,17 +49,23 @@ def confusion(results: Results) -> None:
             ax.set_title(plots.plain(f"{best}\nminus {other}"), fontsize="medium")
         for ax in places[num_panels:]:
             ax.remove()
+    return sentences(*reasons)
 
 
-def confusion_matrix(results: Results, cell: str) -> None:
-    """Draw the confusion matrix of one cell or baseline."""
+def confusion_matrix(results: Results, cell: str) -> Paragraph | None:
+    """Draw the confusion matrix of one cell or baseline; raises ValueError for a name that neither has."""
+    cells.checked_with_baselines(results, cell)
+    if not _counted(results, cell):
+        return Paragraph(f"{cell} has no confusion matrix: it has predicted nothing.")
     plots.confusion_matrix(results.confusion[cell], axes(6)).set_title(plots.plain(cell))
+    return None
 
 
 def missed_images(results: Results) -> None:
-    """Draw the test images that were missed most often: by the best network, and by all of them together."""
+    """Draw the test images that were missed most often: by the best network, and by all if there are several."""
     for dataset in results.datasets:
-        for cell in (results.leader(dataset), None):
+        several = len(results.board(dataset)) > 1
+        for cell in (results.leader(dataset), None) if several else (results.leader(dataset),):
             rows = missed_by(results, dataset, cell)
             images = _images(results, dataset)
             rows = rows[[sample in images for sample in rows["sample"]]].head(MOST_SAMPLES) if len(rows) else rows
@@ -66,23 +79,45 @@ def missed_images(results: Results) -> None:
             figure.suptitle(plots.plain(f"{dataset}: missed most often by {cell or 'all networks together'}"))
 
 
-def calibration(results: Results, *cells: str) -> None:
-    """Draw how often the best networks and the best baseline (or given cells) are right against how sure they were."""
+def calibration(results: Results, *names: str) -> Paragraph | None:
+    """Draw how often the best networks and the best baseline (or given cells) are right against how sure they were.
+
+    Raises ValueError for a name that no network or baseline has.
+    """
+    on_record = set(results.calibration["cell"])
+    silent = [name for name in names if cells.checked_with_baselines(results, name) not in on_record]
+    reasons = [f"{name} has no probabilities on record." for name in silent]
     for dataset in results.datasets:
         bins = results.of(dataset, "calibration")
         with_bins = set(bins["cell"])
-        chosen = [cell for cell in cells or results.board(dataset)["cell"] if cell in with_bins]
-        if not cells:
+        chosen = [cell for cell in names or results.board(dataset)["cell"] if cell in with_bins]
+        if not names:
             baselines = [cell for cell in results.baseline_board(dataset)["cell"] if cell in with_bins][:1]
             chosen = [*chosen[: MOST_CALIBRATED - len(baselines)], *baselines]
-        if chosen:
-            shown = bins[bins["cell"].isin(chosen)]
+        if not chosen:
+            continue
+        if not names and not set(chosen) & set(results.board(dataset)["cell"]):
+            reasons.append(f"No network on {dataset} has probabilities on record.")
+            continue
+        shown = bins[bins["cell"].isin(chosen)]
+        points = set(plots.reliability_points(shown)["cell"])
+        if points & set(names or results.board(dataset)["cell"]):  # a baseline alone says nothing of networks
             plots.reliability(shown, axes(5, heading(results, dataset)))
+        else:
+            reasons.append(f"The test split of {dataset} has too few samples to draw the calibration of networks.")
+    return sentences(*reasons)
 
 
 def _alike(results: Results, first: str, second: str) -> bool:
     """Whether the confusion matrices of two cells have the same classes, as they have unless their data differ."""
-    return second in results.confusion and list(results.confusion[first].index) == list(results.confusion[second].index)
+    if not (_counted(results, first) and _counted(results, second)):
+        return False
+    return list(results.confusion[first].index) == list(results.confusion[second].index)
+
+
+def _counted(results: Results, cell: str) -> bool:
+    """Whether a cell has predicted something, as it has unless all its seeds diverged."""
+    return cell in results.confusion and bool(results.confusion[cell].to_numpy().sum() > 0)
 
 
 def _worst(results: Results, dataset: str) -> str | None:

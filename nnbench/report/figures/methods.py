@@ -3,23 +3,34 @@
 from nnbench.analysis import plots, tables
 from nnbench.analysis.ranks import rank_methods
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import axes, heading
+from nnbench.report.figures.canvas import axes, heading, sentences
 from nnbench.report.results import Results
 from nnbench.report.tables.comparisons import OTHER, shares_of
 
+LESS = (
+    "The ranks may join what the tables tell apart: their test (Friedman, then Nemenyi) sees only which of all was "
+    "better on each seed, not by how much, and is made for 4 to 8 methods at once, so it finds less. That is no "
+    "contradiction."
+)
 
-def ranks(results: Results, by: str = "optimizer") -> Paragraph | None:
-    """Draw the mean ranks of 4 to 8 optimizers (or activations); those that a bar joins cannot be told apart."""
+
+def ranks(results: Results, by: str | None = None) -> Paragraph | None:
+    """Draw the mean ranks of 4 to 8 optimizers or activations; those that a bar joins cannot be told apart.
+
+    Both by default, and why there is none only where neither can be ranked.
+    """
     grids, _ = results.grids()  # the tables say why there is none
-    reasons = []
+    reasons, any_drawn = [], False
     for dataset in grids:
-        try:
-            ranking = rank_methods(results.of(dataset, "replicas"), by=by, over=OTHER[by])
-        except ValueError as reason:
-            reasons.append(str(reason))
-        else:
-            plots.critical_differences(ranking, axes(2.6, heading(results, dataset)))
-    return Paragraph(f"No ranks of {by}s: {reasons[0]}.") if reasons else None
+        for method in OTHER if by is None else [by]:
+            try:
+                ranking = rank_methods(results.of(dataset, "replicas"), by=method, over=OTHER[method])
+            except ValueError as reason:
+                reasons.append(f"No ranks of {method}s: {reason}.")
+            else:
+                plots.critical_differences(ranking, axes(2.6, heading(results, dataset)))
+                any_drawn = True
+    return Paragraph(LESS) if any_drawn else sentences(*reasons[:1])
 
 
 def interquartile_means(results: Results, by: str = "optimizer") -> None:

@@ -4,6 +4,7 @@ import math
 
 from nnbench.analysis import plots
 from nnbench.analysis.comparison import fewest_seeds, too_many_pairs
+from nnbench.report import cells
 from nnbench.report.display import Paragraph
 from nnbench.report.figures.canvas import axes, drawn, heading, note, of_drawn
 from nnbench.report.results import Results
@@ -41,15 +42,21 @@ def heatmap(results: Results) -> Paragraph | None:
 
 
 def differences(results: Results, cell: str | None = None) -> Paragraph | None:
-    """Draw the leader (or another network) against each other one: mean paired difference with its interval."""
+    """Draw the leader (or another network) against each other one: mean paired difference with its interval.
+
+    Raises ValueError for a name that no network has.
+    """
     compared = [name for name in results.datasets if len(results.board(name)) > 1]
-    if cell:
+    if cell is not None:
+        cells.checked(results, cell)
         compared = [name for name in compared if cell in set(results.board(name)["cell"])]
     for dataset in compared:
         board, leader = drawn(results, dataset), cell or results.leader(dataset)
         pairs = results.pairs_of(dataset, leader)
         kept = {*board["cell"], leader}
         pairs = pairs[pairs["first"].isin(kept) & pairs["second"].isin(kept)]
+        if pairs["difference"].isna().all():  # no seeds in common, as the table shows
+            continue
         ax = axes(1.6 + 0.35 * len(board), heading(results, dataset))
         plots.paired_differences(results.of(dataset, "replicas"), pairs, ax, cell=leader)
     return note(results, compared) if compared else None
@@ -61,6 +68,6 @@ def baselines(results: Results) -> None:
     for dataset in datasets:
         replicas, board = results.of(dataset, "replicas"), results.board(dataset)
         optimizers = replicas[["cell", "optimizer"]].drop_duplicates()
-        cells = list(board.merge(optimizers, on="cell").drop_duplicates("optimizer")["cell"][:MOST_BESIDE])
-        ax = axes(1.6 + 0.42 * (len(results.baseline_board(dataset)) + len(cells)), heading(results, dataset))
-        plots.baselines(replicas, results.of(dataset, "baselines"), ax, cells=cells)
+        best = list(board.merge(optimizers, on="cell").drop_duplicates("optimizer")["cell"][:MOST_BESIDE])
+        ax = axes(1.6 + 0.42 * (len(results.baseline_board(dataset)) + len(best)), heading(results, dataset))
+        plots.baselines(replicas, results.of(dataset, "baselines"), ax, cells=best)

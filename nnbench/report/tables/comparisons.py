@@ -3,6 +3,7 @@
 import pandas as pd
 
 from nnbench.analysis import variance
+from nnbench.report import cells
 from nnbench.report.display import Paragraph, Table, count, number, p_value, points, text
 from nnbench.report.results import MOST_FOR_ALL_PAIRS, Results
 from nnbench.report.tables.parts import by_dataset, table
@@ -19,11 +20,17 @@ PAIR = {
     "p_holm": ("p after Holm", p_value),
     "verdict": ("verdict", text),
 }
+NO_SECOND = "There is no second cell to compare with."
 OTHER = {"optimizer": "activation", "activation": "optimizer"}
 
 
 def comparisons(results: Results, cell: str | None = None) -> Table | Paragraph:
-    """Return the pairs of a network, by default of the leader of each data set, smallest difference first."""
+    """Return the pairs of a network, by default of the leader of each data set, smallest difference first.
+
+    Raises ValueError for a name that no network has.
+    """
+    if cell is not None:
+        cells.checked(results, cell)
 
     def compute(dataset: str) -> pd.DataFrame:
         chosen = cell or results.leader(dataset)
@@ -31,7 +38,7 @@ def comparisons(results: Results, cell: str | None = None) -> Table | Paragraph:
         return results.pairs_of(dataset, chosen).sort_values("difference") if known else pd.DataFrame()
 
     rows = by_dataset(results.datasets, compute)
-    return table("comparisons", rows, PAIR, otherwise="There is no second cell to compare with.")
+    return table("comparisons", rows, PAIR, otherwise=NO_SECOND)
 
 
 def optimizers(results: Results) -> Table | Paragraph:
@@ -88,9 +95,12 @@ def detectable_differences(results: Results) -> Table | Paragraph:
 
     def compute(dataset: str) -> pd.DataFrame:
         leader = results.leader(dataset)
-        if len(results.board(dataset)) > MOST_FOR_ALL_PAIRS:
+        if not 2 <= len(results.board(dataset)) <= MOST_FOR_ALL_PAIRS:
             return pd.DataFrame()
-        pairs = results.detectable_differences(dataset).copy()
+        pairs = results.detectable_differences(dataset)
+        if pairs["deviation"].isna().all():
+            return pd.DataFrame()
+        pairs = pairs.copy()
         pairs["other"] = pairs["first"].where(pairs["second"] == leader, pairs["second"])
         return pairs.sort_values("seeds_needed", kind="stable")
 
@@ -102,7 +112,13 @@ def detectable_differences(results: Results) -> Table | Paragraph:
         "seeds_needed": ("seeds to find half a point", count),
     }
     rows = by_dataset(results.datasets, compute)
-    otherwise = f"Worked out for 2 to {MOST_FOR_ALL_PAIRS} networks on a data set."
+    sizes = [len(results.board(name)) for name in results.datasets]
+    if max(sizes, default=0) < 2:
+        otherwise = NO_SECOND
+    elif min(size for size in sizes if size > 1) > MOST_FOR_ALL_PAIRS:
+        otherwise = f"This is worked out for at most {MOST_FOR_ALL_PAIRS} networks on a data set."
+    else:
+        otherwise = "Fewer than two equal seeds say nothing of how much differences vary."
     return table("detectable_differences", rows, columns, otherwise=otherwise)
 
 

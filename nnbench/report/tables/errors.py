@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from nnbench.analysis.calibration import calibration_errors
 from nnbench.analysis.missed import most_missed
+from nnbench.report import cells
 from nnbench.report.display import Paragraph, Table, count, number, per_cent, text
 from nnbench.report.results import Results
 from nnbench.report.tables.parts import by_dataset, table
@@ -15,7 +17,10 @@ NOTHING_MISSED = "No sample of the test split was missed, or no predictions are 
 
 
 def missed(results: Results, cell: str | None = None) -> Table | Paragraph:
-    """Return the test samples that were missed most often by all networks together, or by one."""
+    """Return the test samples that were missed most often by all networks together, or by one cell.
+
+    Raises ValueError for a name that no network or baseline has.
+    """
     columns = {
         "by": ("missed by", text),
         "sample": ("place in the test split", count),
@@ -24,14 +29,14 @@ def missed(results: Results, cell: str | None = None) -> Table | Paragraph:
         "missed": ("missed in", count),
         "trainings": ("of trainings", count),
     }
-    with_cell = [name for name in results.datasets if cell is None or cell in set(results.board(name)["cell"])]
+    with_cell = results.datasets if cell is None else _datasets_of(results, cells.checked_with_baselines(results, cell))
     rows = by_dataset(with_cell, lambda name: missed_by(results, name, cell))
     shown = table("missed_samples", rows, columns, otherwise=NOTHING_MISSED)
-    return replace(shown, most=MOST_SAMPLES * len(with_cell)) if isinstance(shown, Table) else shown
+    return replace(shown, most=MOST_SAMPLES, each="dataset") if isinstance(shown, Table) else shown
 
 
 def missed_by(results: Results, dataset: str, cell: str | None) -> pd.DataFrame:
-    """Return `nnbench.analysis.predictions.most_missed` of a cell, or of all networks that saw the same test split."""
+    """Return `nnbench.analysis.missed.most_missed` of a cell, or of all networks that saw the same test split."""
     first = cell or results.leader(dataset)
     if first not in results.predictions:
         return pd.DataFrame()
@@ -43,20 +48,17 @@ def missed_by(results: Results, dataset: str, cell: str | None) -> pd.DataFrame:
     return rows[rows["missed"] > 0].assign(by=cell or "all networks")
 
 
+def _datasets_of(results: Results, cell: str) -> list[str]:
+    rows = pd.concat([results.replicas[["cell", "dataset"]], results.baselines[["cell", "dataset"]]])
+    return list(rows.loc[rows["cell"] == cell, "dataset"].unique())
+
+
 def calibration(results: Results) -> Table | Paragraph:
     """Return the expected calibration error of each cell: mean and deviation over its seeds, smallest first."""
 
     def compute(dataset: str) -> pd.DataFrame:
-        bins = results.of(dataset, "calibration")
-        bins = bins[bins["count"] > 0]
-        # As `calibration_error` does for one seed, here for all at once: of many cells that is much faster.
-        weighted = bins[["cell", "seed", "count"]].assign(
-            calibration_error=(bins["accuracy"] - bins["confidence"]).abs() * bins["count"],
-            confidence=bins["confidence"] * bins["count"],
-            accuracy=bins["accuracy"] * bins["count"],
-        )
-        sums = weighted.groupby(["cell", "seed"], sort=False).sum()
-        by_seed = sums.drop(columns="count").div(sums["count"], axis="index").groupby("cell", sort=False)
+        errors = calibration_errors(results.of(dataset, "calibration"))
+        by_seed = errors.drop(columns="seed").groupby("cell", sort=False)
         rows = by_seed.mean().assign(
             deviation=by_seed["calibration_error"].std(), seeds=by_seed["calibration_error"].size()
         )

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from nnbench.analysis import tables
+from nnbench.report.cells import checked
 from nnbench.report.display import Paragraph, Table, count, number, p_value, per_cent, points, seconds, text
 from nnbench.report.results import Results
 from nnbench.report.tables.parts import by_dataset, table
@@ -61,7 +62,7 @@ def baselines(results: Results) -> Table | Paragraph:
 
 def against_baselines(results: Results, cell: str | None = None) -> Table | Paragraph:
     """Return the best network of each data set, or another, with each baseline, on equal seeds."""
-    datasets = _datasets_of(results, cell) if cell else results.datasets
+    datasets = _datasets_of(results, checked(results, cell)) if cell else results.datasets
     both = [name for name in datasets if len(results.of(name, "baselines"))]
     rows = by_dataset(
         both,
