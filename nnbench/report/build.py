@@ -39,8 +39,9 @@ WRITE_TABLES = f"""
 
 # %%
 from nnbench.report.export import write_tables
+from nnbench.report.tables import everything
 
-write_tables(tables.everything(results), "{TABLES}")"""
+write_tables(everything(results), "{TABLES}")"""
 # Nobody's own looks, and the same bytes each time: marks inside an SVG are random without a salt.
 MATPLOTLIBRC = "svg.hashsalt: nnbench\n"
 
