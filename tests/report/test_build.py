@@ -25,7 +25,8 @@ tables.everything = lambda results: {}
 results = None
 """
 FAILING = "print('as far as this')\n\n# %%\nraise ValueError('cannot go on\\nsecond line')\n"
-NETWORKS = ("-m", "optimizer=adam,gd", "dataset=iris", "seeds=2", "hidden=[4]", "num_epochs=3", "progress=false")
+NETWORKS = ("-m", "optimizer=adam,gd", "dataset=iris", "seeds=2", "hidden=[4]", "num_epochs=3", "progress=false",
+            "baselines=[knn]")  # fmt: skip
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -255,6 +256,7 @@ def test_sweep_with_a_failed_cell_has_a_report_and_the_status_of_the_failure(tmp
     place.write("failing.py", "from nnbench.nn import Adam\n\n\nclass Failing(Adam):\n    step = None\n")
     place.write("mine/optimizer/failing.yaml", "_target_: failing.Failing\nlearning_rate: 0.1\n")
     words = ("--config-dir", "mine", "-m", "optimizer=adam,failing", "plugins=[failing]", "dataset=iris", "seeds=2")
+    words = (*words, "baselines=[]")
     assert place.run(*words, *SMALL[:-1], "report=true") == 1
     assert str(Path("reports", "nnbench", "report.html")) in capsys.readouterr().err
     page = (tmp_path / "reports" / "nnbench" / "report.html").read_text(encoding="utf-8")
