@@ -166,7 +166,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
         if not jobs:
             problems.append("the sweep has no cell; one of its keys has an empty range of values")
     model_files = _files("model", folders)
-    problems += [line for job in jobs for line in _unknown_baselines(job, model_files)]
+    problems += _unknown_baselines(jobs[0].config.get("baselines"), model_files) if jobs else []
     grid = Grid(
         jobs=tuple(jobs),
         problems=tuple(dict.fromkeys(problems)),
@@ -181,13 +181,14 @@ def expand(arguments: argparse.Namespace) -> Grid:
     return extended(grid, [])
 
 
-def _unknown_baselines(job: Job, model_files: Mapping[str, Path]) -> list[str]:
-    """Return a line for each entry of `baselines` that is no baseline."""
-    names = job.config.get("baselines")
+def _unknown_baselines(names: Any, model_files: Mapping[str, Path]) -> list[str]:
+    """Return a line for each entry of the key `baselines` that is no baseline."""
+    if not isinstance(names, list):  # auto, or refused for what it is
+        return []
     known = [name for name, file in model_files.items() if "_target_" in OmegaConf.load(file)]
     return [
         f"baselines has {name}, which is not a baseline{nearest(str(name), known)}"
-        for name in (names if isinstance(names, list) else [])
+        for name in names
         if name not in known
     ]
 

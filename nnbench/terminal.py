@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from nnbench.protocol.baselines import BaselineCell
     from nnbench.protocol.cell import Cell
     from nnbench.sweep.plan import Plan
-    from nnbench.sweep.status import Coverage
     from nnbench.sweep.sweep_file import SweepFile
+    from nnbench.tracking.coverage import Coverage
 
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
 

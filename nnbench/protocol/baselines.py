@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset, Source
+from nnbench.data.source import require
 from nnbench.protocol.cell import Status
 from nnbench.protocol.evaluation import TestScores, count
 
@@ -60,8 +61,8 @@ class LogisticRegression:
     draws: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require("C", self.C, self.C > 0, "above 0")
-        _require("max_iter", self.max_iter, self.max_iter >= 1, "at least 1")
+        require("C", self.C, self.C > 0, "above 0")
+        require("max_iter", self.max_iter, self.max_iter >= 1, "at least 1")
 
     def build(self, seed: int, num_samples: int) -> Any:
         """Return scikit-learn's LogisticRegression."""
@@ -83,7 +84,7 @@ class KNN:
     draws: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require("n_neighbors", self.n_neighbors, self.n_neighbors >= 1, "at least 1")
+        require("n_neighbors", self.n_neighbors, self.n_neighbors >= 1, "at least 1")
 
     def build(self, seed: int, num_samples: int) -> Any:
         """Return scikit-learn's KNeighborsClassifier."""
@@ -106,8 +107,8 @@ class SVM:
     draws: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require("C", self.C, self.C > 0, "above 0")
-        _require("gamma", self.gamma, isinstance(self.gamma, str) or self.gamma >= 0, "scale, auto or at least 0")
+        require("C", self.C, self.C > 0, "above 0")
+        require("gamma", self.gamma, isinstance(self.gamma, str) or self.gamma >= 0, "scale, auto or at least 0")
 
     def build(self, seed: int, num_samples: int) -> Any:
         """Return scikit-learn's SVC."""
@@ -129,8 +130,8 @@ class RandomForest:
     draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _require("n_estimators", self.n_estimators, self.n_estimators >= 1, "at least 1")
-        _require("max_depth", self.max_depth, self.max_depth is None or self.max_depth >= 1, "at least 1, or null")
+        require("n_estimators", self.n_estimators, self.n_estimators >= 1, "at least 1")
+        require("max_depth", self.max_depth, self.max_depth is None or self.max_depth >= 1, "at least 1, or null")
 
     def build(self, seed: int, num_samples: int) -> Any:
         """Return scikit-learn's RandomForestClassifier."""
@@ -154,9 +155,9 @@ class GradientBoosting:
     draws: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require("learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
-        _require("max_iter", self.max_iter, self.max_iter >= 1, "at least 1")
-        _require("max_leaf_nodes", self.max_leaf_nodes, self.max_leaf_nodes >= 2, "at least 2")
+        require("learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
+        require("max_iter", self.max_iter, self.max_iter >= 1, "at least 1")
+        require("max_leaf_nodes", self.max_leaf_nodes, self.max_leaf_nodes >= 2, "at least 2")
 
     def build(self, seed: int, num_samples: int) -> Any:
         """Return scikit-learn's HistGradientBoostingClassifier."""
@@ -188,12 +189,12 @@ class MLPClassifier:
     draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _require("hidden", self.hidden, all(size >= 1 for size in self.hidden), "a list of sizes, each at least 1")
-        _require("learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
+        require("hidden", self.hidden, all(size >= 1 for size in self.hidden), "a list of sizes, each at least 1")
+        require("learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
         size = self.batch_size
-        _require("batch_size", size, size == "full" or size >= 1, "at least 1, or full")
-        _require("num_epochs", self.num_epochs, self.num_epochs >= 1, "at least 1")
-        _require("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        require("batch_size", size, size == "full" or size >= 1, "at least 1, or full")
+        require("num_epochs", self.num_epochs, self.num_epochs >= 1, "at least 1")
+        require("weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
 
     def build(self, seed: int, num_samples: int) -> Any:
         """Return scikit-learn's MLPClassifier."""
@@ -334,9 +335,3 @@ def _log_loss(probabilities: NDArray | None, labels: NDArray) -> float:
 def _line(warning: warnings.WarningMessage) -> str:
     """Return the first line of a warning."""
     return str(warning.message).strip().splitlines()[0]
-
-
-def _require(name: str, value: object, met: bool, wanted: str) -> None:
-    """Raise ValueError for an option out of its range."""
-    if not met:
-        raise ValueError(f"{name} is {value}; it must be {wanted}")

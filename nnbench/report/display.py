@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ class Paragraph:
 class Paragraphs:
     """Several paragraphs, or other things to show, below each other."""
 
-    parts: tuple[object, ...]
+    parts: tuple[Any, ...]
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.parts))
@@ -47,7 +48,7 @@ class Paragraphs:
     __repr__ = __str__  # what a notebook keeps beside the HTML
 
     def _repr_html_(self) -> str:
-        return "".join(part._repr_html_() for part in self.parts)  # type: ignore[attr-defined]
+        return "".join(part._repr_html_() for part in self.parts)
 
 
 @dataclass(frozen=True, repr=False)

@@ -188,9 +188,9 @@ def on_baselines(results: Results, dataset: str) -> str:
     if best is None:
         return ""
     leader, score = results.leader(dataset), results.baseline_board(dataset)["mean"].iloc[0]
-    baseline = f"the best scikit-learn baseline, {best} ({score:.2%})"
     if _all_diverged(results.board(dataset)):
-        return f"The data are not to blame: {baseline}, did not fail."
+        return f"The best scikit-learn baseline on {dataset}, {best}, has {score:.2%}."
+    baseline = f"the best scikit-learn baseline, {best} ({score:.2%})"
     table = results.against_baselines(dataset)
     row = table[table["baseline"] == best].iloc[0]
     if row["seeds"] == 0:

@@ -5,8 +5,6 @@ from pathlib import Path
 from nnbench.tracking import record
 from nnbench.tracking.coverage import Coverage, of_sweep
 
-__all__ = ["Coverage", "coverage"]
-
 
 def coverage(uri: str, study: str, sweep: str | None = None) -> Coverage | None:
     """Return the coverage of a sweep, by default the newest of the study; None if the store knows neither."""

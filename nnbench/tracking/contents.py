@@ -144,6 +144,8 @@ def _write_test_split(folder: Path, dataset: Dataset, seeds: Sequence[int], scor
     """Write scores by class, confusion counts and their picture, calibration, predictions and missed images."""
     import pandas as pd
 
+    from nnbench.analysis.missed import most_missed
+
     places = pd.MultiIndex.from_product([seeds, dataset.class_names], names=["seed", "class"])
     classes = pd.DataFrame({name: values.ravel() for name, values in scores.by_class.items()}, index=places)
     classes["support"] = np.tile(np.bincount(dataset.test.labels, minlength=dataset.num_classes), len(seeds))
@@ -151,9 +153,8 @@ def _write_test_split(folder: Path, dataset: Dataset, seeds: Sequence[int], scor
 
     _write_confusion(folder, dataset, scores)
     _write_calibration(folder, dataset, seeds, scores)
-    samples = _most_missed(scores.predictions, dataset.test.labels)
-    if dataset.image_shape is None:
-        samples = samples[:0]
+    missed = most_missed(dataset.test.labels, scores.predictions, dataset.class_names)["sample"].to_numpy()
+    samples = missed[: 0 if dataset.image_shape is None else MOST_IMAGES]
     np.savez_compressed(
         folder / PREDICTIONS,
         seeds=np.asarray(seeds),
@@ -196,13 +197,6 @@ def _write_calibration(folder: Path, dataset: Dataset, seeds: Sequence[int], sco
     ]
     if bins:
         _write_csv(pd.concat(bins, ignore_index=True), folder / "calibration.csv")
-
-
-def _most_missed(predictions: NDArray, labels: NDArray) -> NDArray:
-    """Return the places of the samples that some replica missed, (samples,), most often missed first."""
-    usable = (predictions >= 0).all(axis=-1)
-    missed = (predictions[usable] != labels).sum(axis=0)
-    return np.argsort(-missed, kind="stable")[: min(np.count_nonzero(missed), MOST_IMAGES)]
 
 
 def _pictures(dataset: Dataset, samples: NDArray) -> NDArray:

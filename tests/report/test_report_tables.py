@@ -1,6 +1,7 @@
 """The tables of a report: right in every number, whole in `rows`, rounded and escaped where they are shown."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -211,3 +212,10 @@ def test_a_reader_sees_the_update_rule_as_text_and_never_as_markup():
     assert "theta &lt;- &lt;script&gt;" in page
     assert "<script>" not in page
     assert page.count("data:image/svg+xml;base64,") == 1
+
+
+def test_without_a_network_nothing_is_said_of_what_networks_missed():
+    found = results_of(planted({"adam relu": [0.9, 0.8]}))
+    alone = replace(found, replicas=found.replicas.iloc[:0], baselines=found.replicas)
+    assert str(tables.missed(alone)) == "There is no network."
+    assert str(tables.missed(found)).startswith("No sample of the test split was missed, or ")

@@ -262,6 +262,13 @@ def test_study_in_which_everything_diverged_has_no_winner():
         assert word not in sentences
 
 
+def test_where_everything_diverged_a_baseline_is_told_and_not_compared():
+    networks = planted({"gd relu": waves(0.1)}).assign(status="diverged")
+    sentences = said(results_of(networks, baselines=planted({"dummy": waves(0.1)})))
+    assert "The best scikit-learn baseline on digits, dummy, has 10.00%." in sentences
+    assert "after Holm" not in sentences
+
+
 def test_optimizers_without_seeds_in_common_are_not_ranked():
     names = [f"{optimizer} {activation}" for optimizer in ("adam", "gd") for activation in ("relu", "tanh")]
     replicas = planted(dict.fromkeys(names, waves(0.9)))

@@ -10,8 +10,9 @@ from sweep_cases import OWN, TINY, WARNINGS_OF_MLFLOW, Place
 
 import nnbench.sweep.job
 from nnbench.report import results
-from nnbench.sweep.status import Coverage, coverage
+from nnbench.sweep.status import coverage
 from nnbench.tracking import publish, read, record, store
+from nnbench.tracking.coverage import Coverage
 
 pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
 

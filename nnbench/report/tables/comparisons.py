@@ -1,5 +1,7 @@
 """Paired comparisons of cells and of methods, where differences come from, and what the seeds can show."""
 
+from typing import Any
+
 import pandas as pd
 
 from nnbench.analysis import variance
@@ -84,7 +86,7 @@ def shares_of(results: Results, dataset: str) -> pd.DataFrame:
         if "learning_rate" in tuning:
             first_grid = tuning[tuning["extension"] == 0] if "extension" in tuning else tuning
             shares = variance.variance_shares(first_grid, within="trial", metric="val/selected_accuracy")
-            shares["source"] = shares["source"].replace("trial within cell", "learning rate and the like")
+            shares["source"] = shares["source"].replace("trial within cell", "hyperparameters tried")
             parts.append(shares.assign(of="validation accuracy while tuning"))
     parts = [part for part in parts if part["share"].notna().all()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -122,5 +124,5 @@ def detectable_differences(results: Results) -> Table | Paragraph:
     return table("detectable_differences", rows, columns, otherwise=otherwise)
 
 
-def _detectable(value: object) -> str:
-    return "none, too few seeds" if value == float("inf") else number(100 * value, "{:.2f}")  # type: ignore[operator]
+def _detectable(value: Any) -> str:
+    return "none, too few seeds" if value == float("inf") else number(100 * value, "{:.2f}")

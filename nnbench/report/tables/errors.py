@@ -31,7 +31,8 @@ def missed(results: Results, cell: str | None = None) -> Table | Paragraph:
     }
     with_cell = results.datasets if cell is None else _datasets_of(results, cells.checked_with_baselines(results, cell))
     rows = by_dataset(with_cell, lambda name: missed_by(results, name, cell))
-    shown = table("missed_samples", rows, columns, otherwise=NOTHING_MISSED)
+    otherwise = NOTHING_MISSED if with_cell else "There is no network."
+    shown = table("missed_samples", rows, columns, otherwise=otherwise)
     return replace(shown, most=MOST_SAMPLES, each="dataset") if isinstance(shown, Table) else shown
 
 
