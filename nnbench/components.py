@@ -186,6 +186,8 @@ def _describe(annotation: Any) -> str:
     members = typing.get_args(annotation)
     if typing.get_origin(annotation) is Literal:
         return " or ".join(map(str, members))
+    if typing.get_origin(annotation) is dict:
+        return "a mapping"
     if typing.get_origin(annotation) is tuple:
         length = "" if Ellipsis in members else f"{len(members)} "
         return f"a list of {length}values, each {_describe(members[0])}"

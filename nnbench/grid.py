@@ -165,6 +165,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
             problems += more
         if not jobs:
             problems.append("the sweep has no cell; one of its keys has an empty range of values")
+    problems += _unknown_settings(jobs)
     model_files = _files("model", folders)
     problems += _unknown_baselines(jobs[0].config.get("baselines"), model_files) if jobs else []
     grid = Grid(
@@ -190,6 +191,24 @@ def _unknown_baselines(names: Any, model_files: Mapping[str, Path]) -> list[str]
         f"baselines has {name}, which is not a baseline{nearest(str(name), known)}"
         for name in names
         if name not in known
+    ]
+
+
+def _unknown_settings(jobs: Sequence[Job]) -> list[str]:
+    """Return a line for each setting by which `to_reach` chooses cells and which none of the cells has."""
+    known = dict.fromkeys(name for job in jobs for name in flat_settings(job.config, job.choices))
+    bands = jobs[0].config.get("to_reach") if jobs else None
+    named = [
+        name
+        for band in (bands if isinstance(bands, list) else [])
+        if isinstance(band, Mapping) and isinstance(band.get("cells"), Mapping)
+        for name in band["cells"]
+    ]
+    heads = {name.partition(".")[0] for name in known}  # of another optimizer's option this grid may know nothing
+    return [
+        f"to_reach chooses cells by {name}, which is no setting{nearest(name, known)}"
+        for name in named
+        if name.partition(".")[0] not in heads
     ]
 
 
@@ -235,7 +254,8 @@ class _Composer:
         """Return the choices of a group; none where there is no such group."""
         if not group:  # from an override without a key, such as =1
             return []
-        files = {path.stem for folder in self.folders for path in folder.glob(f"{group}/*.yaml")}
+        places = [(folder / group, folder.glob(f"{group}/**/*.yaml")) for folder in self.folders]
+        files = {path.relative_to(top).with_suffix("").as_posix() for top, paths in places for path in paths}
         return sorted(files | set(self.loader.get_group_options(group, ObjectType.CONFIG)))
 
     def is_group(self, override: str) -> bool:

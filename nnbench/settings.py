@@ -21,6 +21,7 @@ from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell, Vary
 from nnbench.protocol.fingerprint import is_baseline, seed_list
 from nnbench.protocol.search import END_OF_SEEDS, LearningRateGrid, Range, Search
+from nnbench.protocol.study import About, Band
 
 AtLeast1 = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=END_OF_SEEDS)]
@@ -72,6 +73,8 @@ class Settings(BaseModel):
     progress: bool = Field(description="true or false")
     dry_run: bool = Field(description="true or false")
     inspect: bool = Field(description="true or false")
+    about: dict[str, Any] | None = Field(default=None, description="a mapping with question and source, or null")
+    to_reach: list[dict[str, Any]] = Field(default=[], description="a list of bands, each a mapping")
 
     dataset: dict[str, Any]
     model: "ModelSettings"
@@ -145,6 +148,7 @@ def parse(
     except ConfigError as error:
         problems += error.problems
 
+    problems += _problems_of_study(config)
     seeds = config.get("seeds")
     if config.get("vary") == "order" and config.get("batch_size") == "full" and seeds not in (1, [0]):
         problems.append(
@@ -206,6 +210,21 @@ def hyperparameter(new_optimizer: partial, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigError([f"optimizer.{name} is {show(value)}; to be tuned it must be a number"])
     return float(value)
+
+
+def _problems_of_study(config: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with what a study says of itself."""
+    parts: list[tuple[str, type, Any]] = [("about", About, config.get("about"))]
+    bands = config.get("to_reach")
+    parts += [(f"to_reach.{place}", Band, band) for place, band in enumerate(_as_list(bands))]
+    problems = []
+    for place, kind, options in parts:
+        if isinstance(options, Mapping):
+            try:
+                bind(place, kind, options)
+            except ConfigError as error:
+                problems += error.problems
+    return problems
 
 
 def _learning_rate(new_optimizer: partial) -> float:

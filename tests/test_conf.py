@@ -99,7 +99,7 @@ def test_every_study_is_a_sweep_of_checked_cells(name):
 
 def test_the_configuration_and_its_checks_know_the_same_keys():
     groups = {next(iter(entry)) for entry in ROOT["defaults"] if isinstance(entry, dict)}
-    groups = {group for group in groups if not group.startswith("override ")} - {"study"}
+    groups = {group for group in groups if not group.startswith("override ")} - {"study", "setting"}
 
     assert groups == {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"}
     assert {*ROOT} - {"defaults", "hydra"} | groups == {*Settings.model_fields}

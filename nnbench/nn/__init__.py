@@ -9,7 +9,7 @@ from nnbench.nn.curvature import gradient_signal_to_noise, hessian_vector_produc
 from nnbench.nn.initializers import Auto, FanOut, Glorot, He, LeCun, Normal
 from nnbench.nn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
 from nnbench.nn.mlp import MLP
-from nnbench.nn.optimizers import GD, Adagrad, Adam, Momentum, Nesterov, RMSprop, Rprop
+from nnbench.nn.optimizers import GD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSprop, Rprop
 from nnbench.nn.schedules import Constant, Cosine, Exponential, Step, Warmup
 from nnbench.nn.training import Training, evaluate, spawn_rngs
 
@@ -18,6 +18,7 @@ __all__ = [
     "MLP",
     "Adagrad",
     "Adam",
+    "AdamW",
     "Auto",
     "BinaryCrossEntropy",
     "Constant",

@@ -256,6 +256,36 @@ class Adam(Optimizer):
         self.params -= update
 
 
+class AdamW(Adam):
+    """Adam whose weight decay is a step of its own, which the size of the gradients does not scale.
+
+        theta <- theta - eta w theta, then as in Adam
+
+    Loshchilov & Hutter, 2019, Algorithm 2, arXiv:1711.05101, in PyTorch's form: w is multiplied by the learning rate,
+    and decays biases, too; its default of 0.01 is PyTorch's.
+    """
+
+    def __init__(
+        self,
+        params: NDArray,
+        *,
+        learning_rate: Hyperparameter = 0.001,
+        beta1: Hyperparameter = 0.9,
+        beta2: Hyperparameter = 0.999,
+        epsilon: Hyperparameter = 1e-8,
+        decoupled_weight_decay: Hyperparameter = 0.01,
+    ):
+        super().__init__(params, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+        self.decoupled_weight_decay = _number(
+            "decoupled_weight_decay", decoupled_weight_decay, "at least 0", lambda number: number >= 0
+        )
+
+    def step(self, grads: NDArray, factor: float = 1.0) -> None:
+        """Update the parameters in place from `grads`, (replicas, num_params)."""
+        self.params *= self.cast(1 - self.learning_rate * factor * self.decoupled_weight_decay)
+        super().step(grads, factor)
+
+
 class Rprop(Optimizer):
     """Only the sign of the gradient counts: steps grow while it stays and shrink when it turns.
 

@@ -20,6 +20,8 @@ OUTPUT_OPTIONS = {
     "choices",
     "stack_size",
     "baselines",
+    "about",
+    "to_reach",
 }
 OF_BASELINES = ("model", "dataset", "seeds", "dtype")  # all that a baseline depends on
 PLACES_OF_DATA = {

@@ -8,6 +8,7 @@ from nnbench.protocol.fingerprint import OF_BASELINES, OUTPUT_OPTIONS, PLACES_OF
 ALWAYS_NAMED = ("optimizer", "activation")
 NAMED_IF_DIFFERENT = ("dataset", "model", "loss", "initializer", "schedule", "tuning")
 NAMES_OF_BASELINES = ("model",)
+OF_STUDIES = ("study", "about", "to_reach")  # what a file of experiments/ says of itself
 WATCHING = ("target_accuracy", "diagnostics")  # what is measured of a training changes nothing in it
 
 
@@ -23,7 +24,7 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict
         if key in choices and isinstance(value, Mapping):
             flat[key] = choices[key]
             flat |= {f"{key}.{option}": entry for option, entry in value.items() if option != "_target_"}
-        elif key != "study":
+        elif key not in OF_STUDIES:
             flat[key] = value
     return flat
 

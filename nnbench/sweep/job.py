@@ -60,6 +60,8 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         labels=[job.label for job in plan.jobs],
         choices=[_choices(job) for job in plan.jobs],
         fingerprints=fingerprints(plan, datasets),
+        about=first.config["about"],
+        to_reach=first.config["to_reach"],
     )
     asked_only = first.config["dry_run"]
     if first.tracked:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 NAME = "sweep.json"
 
@@ -17,6 +18,8 @@ class SweepFile:
     labels: list[str]
     choices: list[dict[str, str]]  # the names chosen in each group
     fingerprints: list[str]
+    about: dict[str, str] | None = None  # what the study says of itself, see `nnbench.protocol.study`
+    to_reach: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, str] = field(default_factory=dict)  # fingerprint -> id of the run that has the result already
 
     def write(self, folder: Path) -> None:

@@ -12,7 +12,16 @@ from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
 COLOURS = sns.color_palette("colorblind")
-OPTIMIZERS = ("adam", "rmsprop", "momentum", "adagrad", "gd", "nesterov", "rprop")  # the most distinct colours first
+OPTIMIZERS = (
+    "adam",
+    "rmsprop",
+    "momentum",
+    "adagrad",
+    "gd",
+    "nesterov",
+    "rprop",
+    "adamw",
+)  # the most distinct colours first
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "leaky_relu", "identity")
 DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1.5, 1), (5, 1, 1, 1, 1, 1))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")

@@ -58,6 +58,17 @@ RUNS = {
             {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2},
         ),
     ),
+    "adamw": (
+        torch.optim.AdamW,
+        (
+            {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "decoupled_weight_decay": 0.01},
+            {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+        ),
+        (
+            {"learning_rate": 0.1, "beta1": 0.5, "beta2": 0.9, "epsilon": 1e-2, "decoupled_weight_decay": 0.3},
+            {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2, "weight_decay": 0.3},
+        ),
+    ),
     "rprop": (
         torch.optim.Rprop,
         (
