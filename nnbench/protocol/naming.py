@@ -9,6 +9,7 @@ ALWAYS_NAMED = ("optimizer", "activation")
 NAMED_IF_DIFFERENT = ("dataset", "model", "loss", "initializer", "schedule", "tuning")
 NAMES_OF_BASELINES = ("model",)
 OF_STUDIES = ("study", "about", "to_reach")  # what a file of experiments/ says of itself
+SETTING = "setting"  # a file that sets several keys at once; it has no key of its own
 WATCHING = ("target_accuracy", "diagnostics")  # what is measured of a training changes nothing in it
 
 
@@ -26,6 +27,8 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict
             flat |= {f"{key}.{option}": entry for option, entry in value.items() if option != "_target_"}
         elif key not in OF_STUDIES:
             flat[key] = value
+    if choices.get(SETTING):
+        flat[SETTING] = choices[SETTING]
     return flat
 
 
@@ -81,7 +84,7 @@ def differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     for key in dict.fromkeys(key for entry in settings for key in entry):
         group, _, option = key.partition(".")
         place = group == "dataset" and (not option or option in PLACES_OF_DATA)
-        known = (*ALWAYS_NAMED, *OUTPUT_OPTIONS, *WATCHING, "seeds")
+        known = (*ALWAYS_NAMED, *OUTPUT_OPTIONS, *WATCHING, "seeds", SETTING)
         if group not in known and not place and _differ(settings, key):
             found[key] = None
     return list(found)
@@ -94,7 +97,10 @@ def _words(entry: Mapping[str, Any], groups: Sequence[str]) -> list[str]:
 
 
 def _options(alike: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return for each of the cells of equal choices the options in which they differ."""
+    """Return for each of the cells of equal choices the options in which they differ, or the setting that says all."""
+    by_setting = [str(entry.get(SETTING, "")).rpartition("/")[2] for entry in alike]
+    if len(alike) > 1 and len({*by_setting, ""}) > len(alike):
+        return [[name] for name in by_setting]
     known = dict.fromkeys(key for entry in alike for key in entry)
     keys = [key for key in known if key.partition(".")[0] not in OUTPUT_OPTIONS and _differ(alike, key)]
     names = [key.rpartition(".")[2] for key in keys]
