@@ -65,8 +65,9 @@ def run() -> int:
 
     terminal.print_size(*_distinct(plan, cells, datasets))
     if plan.jobs[0].config["inspect"]:
-        terminal.print_datasets({id(dataset): dataset for dataset in datasets}.values())
-        return 0
+        from nnbench.sweep import inspection
+
+        return inspection.show({id(dataset): dataset for dataset in datasets}.values())
     return _sweep(plan, cells, datasets)
 
 

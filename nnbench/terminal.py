@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nnbench.sweep.sweep_file import SweepFile
     from nnbench.tracking.coverage import Coverage
 
+WIDTH_OF_BARS = 24  # characters
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
 
 
@@ -166,22 +167,29 @@ def print_coverage(coverage: "Coverage") -> None:
         console.print(Text(f"continue with  {coverage.command}"))
 
 
-def print_datasets(datasets: "Iterable[Dataset]") -> None:
-    """Print how many samples of each class each split has."""
+def print_dataset(dataset: "Dataset") -> None:
+    """Print how many samples of each class each split has, with a bar for all three together."""
     import numpy as np
 
-    for dataset in datasets:
-        table = Table(title=Text(f"{dataset.name}: samples of each class"), title_justify="left")
-        table.add_column("class")
-        for name in ("training", "validation", "test"):
-            table.add_column(name, justify="right")
-        counts = [
-            np.bincount(split.labels, minlength=dataset.num_classes)
-            for split in (dataset.train, dataset.validation, dataset.test)
-        ]
-        for label, name in enumerate(dataset.class_names):
-            table.add_row(Text(name), *(str(count[label]) for count in counts))
-        out().print(table)
+    from nnbench.tracking.contents import class_counts
+
+    table = Table(title=Text(f"{dataset.name}: samples of each class"), title_justify="left")
+    table.add_column("class", overflow="fold")
+    for name in ("training", "validation", "test"):
+        table.add_column(name, justify="right")
+    table.add_column("share of all", no_wrap=True)
+    counts = class_counts(dataset)
+    total = np.sum(list(counts.values()), axis=0)
+    for place, (name, number) in enumerate(zip(dataset.class_names, total, strict=True)):
+        share = f"{bar(number / total.max()):{WIDTH_OF_BARS}} {number / total.sum():5.1%}"
+        table.add_row(Text(name), *(str(of_split[place]) for of_split in counts.values()), share)
+    out().print(table)
+
+
+def bar(share: float) -> str:
+    """Return a bar of a length between 0 and 1, in steps of half a character; what is not nothing can be seen."""
+    halves = round(2 * WIDTH_OF_BARS * share) or int(share > 0)
+    return "█" * (halves // 2) + "▌" * (halves % 2)
 
 
 def print_leaderboard(board: "pd.DataFrame", *, dataset: str | None) -> None:

@@ -431,13 +431,17 @@ def test_a_dry_run_prints_the_cells_and_creates_nothing(tmp_path):
     assert outcome(tmp_path) == []
 
 
-def test_inspect_counts_the_samples_and_creates_nothing(tmp_path):
+def test_inspect_counts_the_samples_and_creates_nothing_but_a_picture(tmp_path):
     ended = run(tmp_path, "inspect=true")
 
     counts = np.array([line.split("│")[2:5] for line in ended.out.splitlines() if line.startswith("│")], dtype=int)
     assert counts.shape == (10, 3)
     assert list(counts.sum(axis=0)) == [1437, 180, 180]
-    assert outcome(tmp_path) == []
+    assert outcome(tmp_path) == ["outputs"]
+    assert "picture  outputs/inspect/digits.png" in ended.err
+    (picture,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert picture == tmp_path / "outputs/inspect/digits.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_study_sweeps_by_itself_without_mlflow(tmp_path):

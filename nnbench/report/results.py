@@ -17,7 +17,7 @@ from nnbench.protocol.naming import differing_settings, flat_settings, labels
 from nnbench.tracking import coverage, read
 from nnbench.tracking.contents import score_divergence
 from nnbench.tracking.coverage import Coverage
-from nnbench.tracking.record import Predictions, Record, data_names, facts
+from nnbench.tracking.record import Predictions, Record, SampleImages, data_names, facts
 
 MOST_FOR_ALL_PAIRS = 60  # cells of a data set; of more, the leader is compared with each
 MOST_IMAGES = 60  # of those that a cell has missed, most often missed first
@@ -43,8 +43,8 @@ class Results:
     cell, its optimizer, its activation (a baseline is its own optimizer and has no activation) and its data set, of
     which a name has one test split. `cells` has one row for each cell, baselines included: run id, kind, status
     (damaged where the store has no whole record of it), command, facts, settings, data. By cell, `confusion` has the
-    counts of the test split and `predictions` what each seed said of each test sample. `update_rules` has the docstring
-    of each optimizer. `coverage` says what was to be trained.
+    counts of the test split and `predictions` what each seed said of each test sample. `samples` has images of each
+    data set of images, `update_rules` the docstring of each optimizer. `coverage` says what was to be trained.
     """
 
     experiment: str
@@ -58,6 +58,7 @@ class Results:
     baselines: pd.DataFrame = field(default_factory=_no_rows)
     calibration: pd.DataFrame = field(default_factory=_no_rows)
     predictions: dict[str, Predictions] = field(default_factory=dict)
+    samples: dict[str, SampleImages] = field(default_factory=dict)
     update_rules: dict[str, str] = field(default_factory=dict)
     coverage: Coverage | None = None
     _computed: dict[tuple[str, str], Any] = field(default_factory=dict, init=False, repr=False)
@@ -246,7 +247,7 @@ def study(
         fingerprints = read.fingerprints_of(uri, experiment, sweep)
     cells: list[dict[str, Any]] = []
     tables: dict[str, list[pd.DataFrame]] = {}
-    by_cell: dict[str, dict[str, Any]] = {"confusion": {}, "predictions": {}, "update_rules": {}}
+    by_cell: dict[str, dict[str, Any]] = {"confusion": {}, "predictions": {}, "samples": {}, "update_rules": {}}
     environments: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         found, damaged = read.fetch_newest(uri, experiment, Path(folder), fingerprints=fingerprints)
@@ -351,6 +352,8 @@ def _add(
     for name, rows in parts.items():
         if len(rows):
             tables.setdefault(name, []).append(rows.assign(**place))
+    if dataset not in by_cell["samples"] and len((samples := record.samples()).images):
+        by_cell["samples"][dataset] = samples
     by_cell["confusion"][label] = record.confusion()
     said = record.predictions()
     by_cell["predictions"][label] = replace(

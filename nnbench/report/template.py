@@ -36,6 +36,16 @@ figures.accuracies(results)
 tables.baselines(results)
 
 # %% [markdown]
+# ## The data
+# How many samples each class has in each split and, where the data are images, some of the training split.
+
+# %%
+tables.data_sets(results)
+
+# %%
+figures.data_sets(results)
+
+# %% [markdown]
 # ## Optimizers and activations
 # Mean test accuracy ± half of its 95 % interval. Solid frame: the best; dashed: what it cannot be told apart from.
 

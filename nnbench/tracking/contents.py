@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREDICTIONS = "predictions.npz"
+SAMPLES = "samples.npz"
 MODEL = "model"  # the folder of the best replica's network
 NETWORK = f"{MODEL}/network.npz"
 MOST_IMAGES = 500  # of those that were missed; 8-bit pictures of 28 x 28 pixels then take 0.4 MB
+SPLITS = ("train", "validation", "test")
+MOST_SAMPLES = 100  # images of the training split
+MOST_OF_CLASS = 8
+MOST_CLASSES = 25  # of which images are kept, so that there are several of each
 
 
 def facts_of_network(result: CellResult) -> dict[str, Any]:
@@ -72,12 +77,34 @@ def facts_of_data(dataset: Dataset) -> dict[str, Any]:
         "train": len(dataset.train),
         "validation": len(dataset.validation),
         "test": len(dataset.test),
+        "counts": class_counts(dataset),
         "warnings": list(dataset.warnings),
     }
 
 
+def class_counts(dataset: Dataset) -> dict[str, list[int]]:
+    """Return how many samples of each class each split has, in the order of the classes."""
+    return {name: np.bincount(getattr(dataset, name).labels, minlength=dataset.num_classes).tolist() for name in SPLITS}
+
+
+def sample_images(dataset: Dataset) -> tuple[NDArray, NDArray]:
+    """Return the first images of each class of the training split, and their labels, class by class.
+
+    There are (images, height, width) in 256 shades, which span the range of these images, and (images,) labels; at most
+    8 of a class and 100 in all, so of many classes the first 25 have some. None where the data are no images.
+    """
+    labels = dataset.train.labels
+    if dataset.image_shape is None:
+        return np.empty((0, 0, 0), np.uint8), np.empty(0, np.int32)
+    present = np.unique(labels)[:MOST_CLASSES]
+    each = min(MOST_OF_CLASS, MOST_SAMPLES // len(present))
+    rows = np.concatenate([np.flatnonzero(labels == label)[:each] for label in present])
+    raw = dataset.scaler.inverse(dataset.train.inputs[rows])
+    return _shades(raw, raw).reshape(-1, *dataset.image_shape), labels[rows].astype(np.int32)
+
+
 def write_network(folder: Path, dataset: Dataset, *, result: CellResult) -> None:
-    """Write all that a cell of networks leaves: tables of replicas and tuning, history, test split, best network."""
+    """Write all that a cell of networks leaves: replicas, tuning, history, test split, samples, best network."""
     final = result.final
     _write_csv(_replicas(final), folder / "replicas.csv")
     if result.tuning is not None and result.untuned is not None:
@@ -85,15 +112,17 @@ def write_network(folder: Path, dataset: Dataset, *, result: CellResult) -> None
         _write_csv(_replicas(result.untuned), folder / "untuned.csv")
     history_table(final.trained.seeds, final.trained.history).to_parquet(folder / "history.parquet", index=False)
     _write_test_split(folder, dataset, final.trained.seeds, final.test)
+    _write_samples(folder, dataset)
     if result.status == "finished":
         _write_model(folder, dataset, result)
 
 
 def write_baseline(folder: Path, dataset: Dataset, *, result: BaselineResult) -> None:
-    """Write all that a baseline leaves: tables of replicas and test split."""
+    """Write all that a baseline leaves: tables of replicas and test split, samples."""
     statuses = [result.status] * len(result.seeds)
     _write_csv({"seed": result.seeds, "status": statuses, **result.summary}, folder / "replicas.csv")
     _write_test_split(folder, dataset, result.seeds, result.test)
+    _write_samples(folder, dataset)
 
 
 def history_table(seeds: Sequence[int], history: Mapping[str, NDArray]) -> "pd.DataFrame":
@@ -113,6 +142,13 @@ def score_divergence(history: "pd.DataFrame", chance: float) -> "pd.DataFrame":
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that people can read, too; numbers that are not finite are refused."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_figure(figure: Any, path: Path) -> None:
+    """Write a figure of `nnbench.analysis.plots`, in whose text may be characters that no font has; raises OSError."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # such as an emoji in the name of a class
+        figure.savefig(path, dpi=100)
 
 
 def _tuning_facts(result: CellResult) -> dict[str, Any] | None:
@@ -177,9 +213,7 @@ def _write_confusion(folder: Path, dataset: Dataset, scores: TestScores) -> None
     finished = int((scores.predictions >= 0).all(axis=-1).sum())
     if finished:
         title = f"{dataset.name}, test split, {finished} {'seed' if finished == 1 else 'seeds'} together"
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # such as an emoji in the name of a class
-            confusion_matrix_figure(counts, title=title).savefig(folder / "confusion_matrix.png", dpi=100)
+        write_figure(confusion_matrix_figure(counts, title=title), folder / "confusion_matrix.png")
 
 
 def _write_calibration(folder: Path, dataset: Dataset, seeds: Sequence[int], scores: TestScores) -> None:
@@ -207,9 +241,21 @@ def _pictures(dataset: Dataset, samples: NDArray) -> NDArray:
     if dataset.image_shape is None:
         return np.empty((0, 0, 0), np.uint8)
     test = dataset.scaler.inverse(dataset.test.inputs)
-    darkest, brightest = test.min(), test.max()
-    shades = (test[samples] - darkest) / max(brightest - darkest, np.finfo(np.float64).tiny)
-    return np.rint(255 * shades).astype(np.uint8).reshape(-1, *dataset.image_shape)
+    return _shades(test[samples], test).reshape(-1, *dataset.image_shape)
+
+
+def _shades(inputs: NDArray, whole: NDArray) -> NDArray:
+    """Return raw inputs in 256 shades that span the range of another array."""
+    darkest, brightest = whole.min(), whole.max()
+    shades = (inputs - darkest) / max(brightest - darkest, np.finfo(np.float64).tiny)
+    return np.rint(255 * shades).astype(np.uint8)
+
+
+def _write_samples(folder: Path, dataset: Dataset) -> None:
+    """Write sample images, if the data are images."""
+    if dataset.image_shape is not None:
+        images, labels = sample_images(dataset)
+        np.savez_compressed(folder / SAMPLES, images=images, labels=labels)
 
 
 def _write_model(folder: Path, dataset: Dataset, result: CellResult) -> None:

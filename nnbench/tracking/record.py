@@ -43,6 +43,7 @@ YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one
 CELL = "cell.json"
 ERROR_LOG = "error.log"
 PREDICTIONS = contents.PREDICTIONS
+SAMPLES = contents.SAMPLES
 MODEL = contents.MODEL  # a folder that MLflow keeps as a model, not among the run's files
 NETWORK = contents.NETWORK
 
@@ -73,6 +74,14 @@ class Predictions:
     predicted: NDArray  # (replicas, samples), -1 for a diverged replica
     samples: NDArray  # (pictures,), places in the test split, most often missed first
     images: NDArray  # (pictures, height, width), uint8; none where the data are no images
+
+
+@dataclass(frozen=True, eq=False)
+class SampleImages:
+    """The first images of each class of the training split, see `contents.sample_images`."""
+
+    images: NDArray  # (images, height, width), uint8
+    labels: NDArray  # (images,), integers from 0
 
 
 @dataclass(frozen=True)
@@ -167,6 +176,14 @@ class Record:
         """Return what the replicas took each sample of the test split for; raises OSError where there is no result."""
         with np.load(self.folder / PREDICTIONS, allow_pickle=False) as file:
             return Predictions(**file)
+
+    def samples(self) -> SampleImages:
+        """Return sample images of the data set; none of tables, nor in records from before they were kept."""
+        path = self.folder / SAMPLES
+        if not path.exists():
+            return SampleImages(np.empty((0, 0, 0), np.uint8), np.empty(0, np.int32))
+        with np.load(path, allow_pickle=False) as file:
+            return SampleImages(**file)
 
     def environment(self) -> dict[str, Any]:
         """Return versions, processor and threads of the training."""

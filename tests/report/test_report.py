@@ -38,14 +38,14 @@ def test_notebook_was_executed_from_top_to_bottom_without_an_error(study):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert {output.output_type for output in outputs} <= {"display_data", "execute_result"}  # no error, no stream
-    assert sum("image/svg+xml" in output.data for output in outputs) == 10
+    assert sum("image/svg+xml" in output.data for output in outputs) == 11
 
 
 def test_page_needs_nothing_beside_itself(page):
     for _, name, value in page.attributes:
         if name in ("src", "href", "srcset", "poster", "data", "action"):
             assert value == "" or value.startswith(("#", "data:")), value[:80]
-    assert len(page.figures()) == 10 + 3  # and one for each update rule but that of gd, which diverged
+    assert len(page.figures()) == 11 + 3  # and one for each update rule but that of gd, which diverged
 
 
 def test_leaderboard_is_the_mean_of_each_network_best_first(study, loaded, page):

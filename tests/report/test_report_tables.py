@@ -96,7 +96,7 @@ def test_sections_without_data_say_so_in_a_line():
     for show in (
         tables.baselines, tables.against_baselines, tables.comparisons, tables.optimizers, tables.activations,
         tables.variance_shares, tables.detectable_differences, tables.time_to_target, tables.price_of_tuning,
-        tables.missed, tables.calibration, tables.findings, tables.coverage, figures.heatmap,
+        tables.missed, tables.calibration, tables.findings, tables.coverage, tables.data_sets, figures.heatmap,
     ):  # fmt: skip
         said = show(found)
         assert isinstance(said, Paragraph), show
@@ -111,7 +111,7 @@ def test_figures_without_data_draw_nothing():
     for draw in (
         figures.differences, figures.missed_images, figures.calibration, figures.baselines, figures.profile,
         figures.time_to_target, figures.ranks, figures.interquartile_means, figures.variance_shares,
-        figures.learning_rates, figures.price_of_tuning,
+        figures.learning_rates, figures.price_of_tuning, figures.data_sets,
     ):  # fmt: skip
         assert draw(found) is None
     assert not plt.get_fignums()

@@ -15,9 +15,10 @@ import yaml
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from tracking_cases import STARTED, write_failure, write_interruption
 
-from nnbench.data import Scaler
+from nnbench.data import Scaler, Split
 from nnbench.nn import MLP
 from nnbench.tracking import record
+from nnbench.tracking.contents import sample_images
 
 FILES = {
     "cell.json", "classes.csv", "config.yaml", "confusion_matrix.csv", "confusion_matrix.png", "environment.json",
@@ -208,6 +209,39 @@ def test_cell_that_diverged_as_a_whole_has_a_record_without_a_model(diverged, tm
     assert read.status == "diverged"
     assert not (read.folder / "model").exists()
     assert read.confusion().to_numpy().sum() == 0
+
+
+def test_record_has_the_counts_of_its_splits_and_of_images_some_of_each_class(digits, iris, tmp_path):
+    read = record.read(digits.write(tmp_path / "images"))
+    for split, counts in read.cell["dataset"]["counts"].items():
+        assert counts == np.bincount(getattr(digits.dataset, split).labels).tolist()
+    samples = read.samples()
+    np.testing.assert_array_equal(np.bincount(samples.labels), [8] * 10)
+    assert (samples.images.dtype, samples.images.shape) == (np.uint8, (80, 8, 8))
+    assert (samples.images.min(), samples.images.max()) == (0, 255)
+
+    table = record.read(iris.write(tmp_path / "table"))
+    assert table.cell["dataset"]["counts"]["train"] == [40, 40, 40]
+    assert len(table.samples().images) == 0
+    assert not (table.folder / record.SAMPLES).exists()
+
+
+def test_record_from_before_samples_were_kept_has_none(digits, tmp_path):
+    read = record.read(digits.write(tmp_path))
+    (read.folder / record.SAMPLES).unlink()
+    samples = read.samples()
+    assert len(samples.images) == len(samples.labels) == 0
+
+
+@pytest.mark.parametrize(("num_classes", "expected"), [(2, 2 * 8), (12, 12 * 8), (20, 20 * 5), (300, 25 * 4)])
+def test_samples_of_many_classes_are_bounded(digits, num_classes, expected):
+    rng = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(num_classes)] * 9)
+    train = Split(rng.random((len(labels), 64)).astype(np.float32), labels)
+    names = tuple(map(str, range(num_classes)))
+    images, kept = sample_images(replace(digits.dataset, train=train, class_names=names))
+    assert len(images) == len(kept) == expected
+    assert list(kept) == sorted(kept)
 
 
 def test_failed_cell_has_settings_error_and_traceback(tmp_path):

@@ -14,6 +14,7 @@ from nnbench.analysis.plots.confusion import (
     missed_images,
 )
 from nnbench.analysis.plots.curves import has_curve, learning_curves, on_one_scale, time_to_target
+from nnbench.analysis.plots.data import class_counts, data_set, data_set_figure, sample_images
 from nnbench.analysis.plots.diagnostics import gradient_flow, idle_units
 from nnbench.analysis.plots.look import (
     ACTIVATIONS,
@@ -40,12 +41,15 @@ __all__ = [
     "OPTIMIZERS",
     "accuracy_points",
     "baselines",
+    "class_counts",
     "colour_by_optimizer",
     "confusion_difference",
     "confusion_matrix",
     "confusion_matrix_figure",
     "critical_differences",
     "dashes_by_activation",
+    "data_set",
+    "data_set_figure",
     "gradient_flow",
     "has_curve",
     "heatmap",
@@ -62,6 +66,7 @@ __all__ = [
     "profile",
     "reliability",
     "reliability_points",
+    "sample_images",
     "small_multiples",
     "time_to_target",
     "variance_shares",

@@ -6,6 +6,7 @@ To add one: a function in the file of its topic, its name below, and a cell in `
 """
 
 from nnbench.report.figures.curves import learning_curves, profile, time_to_target, update_rules
+from nnbench.report.figures.data import data_sets
 from nnbench.report.figures.errors import calibration, confusion, confusion_matrix, missed_images
 from nnbench.report.figures.layers import layers
 from nnbench.report.figures.methods import interquartile_means, ranks, variance_shares
@@ -18,6 +19,7 @@ __all__ = [
     "calibration",
     "confusion",
     "confusion_matrix",
+    "data_sets",
     "differences",
     "heatmap",
     "interquartile_means",

@@ -16,6 +16,7 @@ from nnbench.report.tables.comparisons import (
     variance_shares,
 )
 from nnbench.report.tables.costs import price_of_tuning, time_to_target
+from nnbench.report.tables.data import class_counts, data_sets
 from nnbench.report.tables.errors import calibration, missed
 from nnbench.report.tables.origin import coverage, environment, findings, runs
 from nnbench.report.tables.scores import against_baselines, baselines, interquartile_means, leaderboard
@@ -27,6 +28,7 @@ __all__ = [
     "calibration",
     "comparisons",
     "coverage",
+    "data_sets",
     "detectable_differences",
     "environment",
     "everything",
@@ -41,7 +43,7 @@ __all__ = [
     "variance_shares",
 ]
 SHOWN = (
-    leaderboard, baselines, against_baselines, comparisons, optimizers, activations, interquartile_means,
+    leaderboard, baselines, data_sets, against_baselines, comparisons, optimizers, activations, interquartile_means,
     variance_shares, detectable_differences, time_to_target, price_of_tuning, missed, calibration, findings, coverage,
     environment, runs,
 )  # fmt: skip
@@ -51,8 +53,8 @@ def everything(results: Results) -> dict[str, pd.DataFrame]:
     """Return every table of a report that has rows by its name, with all columns and full precision.
 
     Beside those that are shown: `replicas`, `baseline_replicas`, `untuned_replicas` and `tuning_trials`, one row for
-    each training; `pairs`, every pair of networks that was compared; `calibration_bins`; `confusion`, counts by data
-    set, cell, true and predicted class.
+    each training; `pairs`, every pair of networks that was compared; `calibration_bins`; `class_counts`, the samples of
+    each class in each split; `confusion`, counts by data set, cell, true and predicted class.
     """
     tables = {}
     for show in SHOWN:
@@ -67,6 +69,7 @@ def everything(results: Results) -> dict[str, pd.DataFrame]:
         "untuned_replicas": results.untuned,
         "tuning_trials": results.tuning,
         "calibration_bins": results.calibration,
+        "class_counts": class_counts(results),
         "confusion": _confusion(results),
     }
     return {name: table for name, table in tables.items() if len(table)}
