@@ -11,13 +11,16 @@ from command_line import cells_and_data, cells_of, grid_of
 
 from nnbench.places import CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, fingerprint
+from nnbench.protocol.naming import flat_settings
 from nnbench.protocol.result import run as run_cell
+from nnbench.protocol.study import Band
 from nnbench.settings import ModelSettings, Settings, TrackingSettings
 
 SMALL = ["tracking=none", "seeds=2", "num_epochs=1", "hidden=[4]"]
 TRAINED = ("optimizer", "activation", "loss", "initializer", "schedule")
 DOWNLOADED = {"mnist", "fashion_mnist", "kmnist", "openml"}
 USERS_OWN = {"csv", "parquet", "npz"}
+STUDIES = sorted(path.stem for path in (EXPERIMENTS / "study").glob("*.yaml"))
 ROOT = yaml.safe_load((CONF / "config.yaml").read_text())
 
 
@@ -27,6 +30,13 @@ def choices(group):
 
 def options(group, name):
     return yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+
+
+def settings_of(study):
+    """Return the settings that a study sweeps."""
+    content = yaml.safe_load((EXPERIMENTS / "study" / f"{study}.yaml").read_text())
+    params = content.get("hydra", {}).get("sweeper", {}).get("params", {})
+    return params["setting"].split(",") if "setting" in params else []
 
 
 def train(*overrides):
@@ -88,13 +98,29 @@ def test_every_other_choice_composes(group, name):
     assert cells_of(f"{group}={name}")[0].choices[group] == name
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (EXPERIMENTS / "study").glob("*.yaml")))
-def test_every_study_is_a_sweep_of_checked_cells(name):
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_a_sweep_of_checked_cells_that_says_what_it_asks(name):
     grid = grid_of(f"study={name}")
 
     assert grid.multirun
-    assert len(grid.jobs) > 1
     assert len(cells_of(f"study={name}")) == len(grid.jobs)
+    assert {"question", "source"} <= {*grid.jobs[0].config["about"]}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_band_of_a_study_is_about_some_of_its_cells(name):
+    jobs = grid_of(f"study={name}").jobs
+    settings = [flat_settings(job.config, job.choices) for job in jobs]
+
+    for band in jobs[0].config["to_reach"]:
+        assert any(map(Band(**band).chooses, settings)), band
+
+
+def test_every_setting_belongs_to_a_study():
+    swept = {setting for name in STUDIES for setting in settings_of(name)}
+
+    files = EXPERIMENTS.glob("setting/**/*.yaml")
+    assert swept == {path.relative_to(EXPERIMENTS / "setting").with_suffix("").as_posix() for path in files}
 
 
 def test_the_configuration_and_its_checks_know_the_same_keys():

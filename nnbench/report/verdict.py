@@ -11,9 +11,11 @@ import pandas as pd
 
 from nnbench.analysis.comparison import DECIMALS, REGION, fewest_seeds, too_many_pairs
 from nnbench.analysis.power import nearest_rival
-from nnbench.report.display import Paragraph, Paragraphs
+from nnbench.report.display import Paragraph, Paragraphs, Table
 from nnbench.report.missing import CAUSES, with_result, without_result
+from nnbench.report.reached import MET, check
 from nnbench.report.results import Results
+from nnbench.report.tables import to_reach
 
 WITH_A_REASON = ("interrupted", "failed")  # states whose reason says more than the state
 MOST_WITH_NUMBERS = 3  # cells that a sentence names with their numbers; the table of pairs has them all
@@ -30,8 +32,8 @@ IN_WORDS = {
 
 
 def verdict(results: Results) -> Paragraphs:
-    """Return what is missing, then for each data set who wins and by how much, then what to keep in mind."""
-    texts: list[Paragraph | str] = [on_missing(results)]
+    """Return what is missing, what the study asks and was to reach, who wins on each data set, what to keep in mind."""
+    texts: list[Paragraph | Table | str] = [on_missing(results), *on_study(results)]
     for dataset in results.datasets:
         texts.append(on_leader(results, dataset))
         for sentence in (on_unequal_seeds, on_few_seeds, on_more_seeds, on_methods, on_baselines, on_other_settings):
@@ -45,7 +47,7 @@ def verdict(results: Results) -> Paragraphs:
             "picked by looking there."
         )
     texts.append(on_coverage(results))
-    return Paragraphs(tuple(text if isinstance(text, Paragraph) else Paragraph(text) for text in texts if text))
+    return Paragraphs(tuple(Paragraph(text) if isinstance(text, str) else text for text in texts if text != ""))
 
 
 def on_missing(results: Results) -> Paragraph | str:
@@ -64,6 +66,31 @@ def on_missing(results: Results) -> Paragraph | str:
         texts.append("The same command trains what is missing, see the end.")
     bold = f"This report is incomplete: {num_done} of {num_done + len(missing)} cells have a result."
     return Paragraph(" ".join(texts), bold)
+
+
+def on_study(results: Results) -> list[Paragraph | Table | str]:
+    """Return what the study asks, where its number comes from, and the bands it was to reach; nothing for a sweep."""
+    about = results.coverage.about if results.coverage else None
+    parts: list[Paragraph | Table | str] = []
+    if about:
+        parts += [Paragraph(f"Source: {about['source']}.", about["question"])]
+        parts += [f"What differs: {about['differences']}"] if about.get("differences") else []
+    reached = check(results)
+    if len(reached):
+        met = int((reached["verdict"] == MET).sum())
+        verb = "is" if met == 1 else "are"
+        start = f"Of {len(reached)} bands, fixed before anything was trained, {met} {verb} met."
+        parts += [
+            Paragraph(
+                "",
+                start
+                if len(reached) > 1
+                else f"The band, fixed before anything was trained, is {reached['verdict'].iloc[0]}.",
+            )
+        ]
+        table = to_reach(results)
+        parts += [table]
+    return parts
 
 
 def on_leader(results: Results, dataset: str) -> Paragraph:

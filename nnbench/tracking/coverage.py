@@ -28,6 +28,8 @@ class Coverage:
     command: str
     cells: pd.DataFrame
     num_others: int = 0  # cells of the study that are not of this sweep
+    about: Mapping[str, str] | None = None  # what the study says of itself, see `nnbench.protocol.study`
+    to_reach: Sequence[Mapping[str, Any]] = ()
 
     @property
     def complete(self) -> bool:
@@ -91,9 +93,8 @@ def of_sweep(
     if plan is None:
         return None
     num_others = len({attempt.fingerprint for attempt in attempts} - set(plan["fingerprints"]))
-    return Coverage(
-        study, plan["sweep"], plan["command"], _cells(plan, attempts, waiting or {}, set(damaged)), num_others
-    )
+    cells = _cells(plan, attempts, waiting or {}, set(damaged))
+    return Coverage(study, plan["sweep"], plan["command"], cells, num_others, **_of_study_itself(plan))
 
 
 def of_study(uri: str, study: str, *, waiting: Waiting | None = None, damaged: Collection[str] = ()) -> Coverage | None:
@@ -111,7 +112,13 @@ def of_study(uri: str, study: str, *, waiting: Waiting | None = None, damaged: C
         plan = plan | {name: [*plan[name], *others[name]] for name in ("labels", "choices", "fingerprints")}
     if plan is None:
         return None
-    return Coverage(study, None, plan["command"], _cells(plan, attempts, waiting or {}, set(damaged)))
+    cells = _cells(plan, attempts, waiting or {}, set(damaged))
+    return Coverage(study, None, plan["command"], cells, **_of_study_itself(plan))
+
+
+def _of_study_itself(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a plan has of the words and the bands of its study."""
+    return {"about": plan.get("about"), "to_reach": plan.get("to_reach") or ()}
 
 
 def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from nnbench.report.tables.costs import price_of_tuning, time_to_target
 from nnbench.report.tables.data import class_counts, data_sets
 from nnbench.report.tables.errors import calibration, missed
 from nnbench.report.tables.origin import coverage, environment, findings, runs
+from nnbench.report.tables.reached import to_reach
 from nnbench.report.tables.scores import against_baselines, baselines, interquartile_means, leaderboard
 
 __all__ = [
@@ -40,9 +41,11 @@ __all__ = [
     "price_of_tuning",
     "runs",
     "time_to_target",
+    "to_reach",
     "variance_shares",
 ]
 SHOWN = (
+    to_reach,
     leaderboard, baselines, data_sets, against_baselines, comparisons, optimizers, activations, interquartile_means,
     variance_shares, detectable_differences, time_to_target, price_of_tuning, missed, calibration, findings, coverage,
     environment, runs,
