@@ -126,6 +126,7 @@ def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str
     """
     from nnbench.report.build import ReportError, build
     from nnbench.report.results import NothingToReportError
+    from nnbench.terminal import print_bands
     from nnbench.tracking import read, store
 
     uri = store.resolve(tracking_uri)
@@ -149,11 +150,40 @@ def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str
         raise click.ClickException(f"the report cannot be written into {folder}: {reason}") from error
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    print_bands(made.tables)
     click.echo(f"report    {made.page}")
     click.echo(f"notebook  {made.notebook}")
     click.echo(f"tables    {made.tables}")
     if made.not_logged:
         click.echo(f"the store has no copy of the report: {made.not_logged}", err=True)
+
+
+@commands.command()
+@click.option("--output", type=click.Path(path_type=Path), help="The file to write; default: the terminal.")
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+@click.option(
+    "--config-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of your own choices, whose studies are shown, too.",
+)
+def studies(output: Path | None, tracking_uri: str | None, config_dir: Path | None) -> None:
+    """Show the studies of experiments/ as a page in Markdown: question, command, source, and what the store has found.
+
+    experiments/README.md is written by it.
+    """
+    from nnbench.places import EXPERIMENTS
+    from nnbench.report import studies as page
+    from nnbench.tracking import store
+
+    uri = store.resolve(tracking_uri)
+    text = page.render(page.of_folders(EXPERIMENTS, config_dir), uri if store.exists(uri) else None)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror or error}") from error
 
 
 def _known_sweeps(uri: str, study: str) -> str:

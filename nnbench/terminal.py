@@ -245,6 +245,23 @@ def _tuned_words(chosen: Mapping[str, float], *, bare: bool) -> str:
     return "\n".join(f"{value:.3g}" if bare else f"{name}={value:.3g}" for name, value in chosen.items()) or "-"
 
 
+def print_bands(tables: Path) -> None:
+    """Print which bands of the study are met, from the folder of a report's tables; nothing where it has none."""
+    import pandas as pd
+
+    path = tables / "to_reach.csv"
+    if not path.exists():
+        return
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = Table(title="Bands of the study", title_justify="left")
+    for name in ("cell", "what", "source", "band", "found (95 % interval)", "seeds", "verdict"):
+        table.add_column(name, overflow="fold")
+    shown = ["cell", "what", "published_in_words", "band", "found_in_words", "seeds", "verdict"]
+    for row in rows[shown].itertuples(index=False):
+        table.add_row(*map(Text, row))
+    out().print(table)
+
+
 def print_findings(cells: Sequence[Mapping[str, Any]]) -> None:
     """Print what the doctor has to say of the cells that are not healthy."""
     for cell in cells:

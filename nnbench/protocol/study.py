@@ -14,11 +14,15 @@ from nnbench.protocol.doctor import FINDINGS
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a study asks, where the number to reach comes from, and where we differ from that source, and why."""
+    """What a study asks, where the number to reach comes from, and where we differ from that source, and why.
+
+    `explanation` is written when the results are there: why a band is missed, or what they teach.
+    """
 
     question: str
     source: str
     differences: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

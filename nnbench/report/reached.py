@@ -44,16 +44,6 @@ def words(band: Band) -> str:
     return f"{band.metric}{epoch}, {band.over_seeds} over seeds"
 
 
-def summary(reached: pd.DataFrame) -> str:
-    """Return how many bands are met, and each that is not: 5 of 6 met; missed: adam relu, ..."""
-    met = int((reached["verdict"] == MET).sum())
-    others = []
-    for row in reached[reached["verdict"] != MET].itertuples():
-        found = f": {row.found_in_words}" if row.found_in_words else ""
-        others.append(f"{row.verdict}: {row.cell}, {row.what}{found}, wanted {row.band}")
-    return "; ".join([f"{met} of {len(reached)} met", *others])
-
-
 def _in_words(band: Band, row: Mapping[str, Any]) -> dict[str, str]:
     """Return what is published, the band and what was found as people read them."""
     write = _per_cent if "accuracy" in band.metric else _plain
@@ -112,8 +102,8 @@ def _number(results: Results, band: Band, cell: str) -> dict[str, Any]:
     if not len(values) or np.isnan(values).any():
         return {"seeds": len(values), "finding": "", "verdict": NOT_TRAINED, "note": "not measured"}
     low, high = bootstrap_interval(values) if band.over_seeds == "mean" else (np.nan, np.nan)
-    number = float(OVER_SEEDS[band.over_seeds](values))
-    verdict = MET if band.holds(round(number, 12)) else MISSED  # a mean of hundreds of ones is not below one
+    number = round(float(OVER_SEEDS[band.over_seeds](values)), 12)  # a mean of hundreds of ones is not below one
+    verdict = MET if band.holds(number) else MISSED
     return {
         "found": number, "low": low, "high": high, "seeds": len(values), "finding": "", "verdict": verdict,
         "note": _note(band, number, low, high),

@@ -321,6 +321,7 @@ def _facts(record: Record) -> dict[str, Any]:
     return {
         **(record.cell["tuning"] or {}),
         **found,
+        "seconds": record.cell["ended"] - record.cell["started"],
         "tuned": ", ".join(sorted(tuned)),
         "settings": flat_settings(record.config, record.choices),
         "data": record.cell["dataset"],

@@ -88,8 +88,9 @@ def on_study(results: Results) -> list[Paragraph | Table | str]:
                 else f"The band, fixed before anything was trained, is {reached['verdict'].iloc[0]}.",
             )
         ]
-        table = to_reach(results)
-        parts += [table]
+        parts += [to_reach(results)]
+    if about and about.get("explanation"):
+        parts += [Paragraph(f"{about['explanation']} (Written with the results at hand.)", "What it means.")]
     return parts
 
 

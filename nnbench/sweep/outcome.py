@@ -79,4 +79,5 @@ def _report(plan: Grid) -> str:
         raise
     if report.not_logged:
         terminal.print_problems([f"the store has no copy of the report: {report.not_logged}"])
+    terminal.print_bands(report.tables)
     return str(report.page.relative_to(Path.cwd()))

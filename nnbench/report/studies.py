@@ -1,0 +1,174 @@
+"""The page of all studies, in Markdown: what each asks, how to run it, what its source has and what we found.
+
+Words come from the studies' files, every number from the store. Names and values are data, never markup.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from nnbench.report.reached import MET, check
+from nnbench.report.results import NothingToReportError, Results, study
+
+MOST_COMMANDS = 4  # that a study names, if it was not run by its own alone
+INTRODUCTION = """# Studies
+
+A study is one file of `study/`: a named sweep that states only what differs from `conf/config.yaml`, what it asks, and
+the bands that its results are to reach. Cells that differ in several keys at once are files of `setting/`. A study is
+run by `python -m nnbench study=NAME` (MNIST through `NNBENCH_DATA=FOLDER`, or downloaded), narrowed on the command line
+like any other sweep, and reported by `python -m nnbench report NAME`; its executed report is in `reports/NAME`.
+
+This page is written by `python -m nnbench studies --output experiments/README.md` from the files and the MLflow store:
+no number on it is typed, but those of the sources. Bands were fixed before anything was trained, and a band that is
+missed is not moved. Scores are on the test split unless said otherwise; intervals are 95 % bootstrap intervals of the
+mean over seeds. Minutes are those of the trainings on record, one cell after another, each with one BLAS thread, on a
+machine of two cores that was busy with other studies, too.
+"""
+
+
+def of_folders(*folders: Path | None) -> dict[str, dict[str, Any]]:
+    """Return what each study of these folders says of itself, by its name; what it takes from another one included."""
+    paths = [path for folder in folders if folder is not None for path in folder.glob("study/*.yaml")]
+    files = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in paths}
+    return {name: _about(files, name) for name in sorted(files)}
+
+
+def render(about_by_study: Mapping[str, Mapping[str, Any]], uri: str | None) -> str:
+    """Return the page; `uri` is the resolved one of the store, None where there is none."""
+    results_by_study = {name: _results(name, uri) for name in about_by_study}
+    overview = pd.DataFrame(
+        [
+            {
+                "study": f"[{name}](#{name})",
+                "question": _words(about.get("question", "")),
+                "bands": _bands(results_by_study[name]),
+                "minutes": _minutes(results_by_study[name]),
+            }
+            for name, about in about_by_study.items()
+        ]
+    )
+    sections = [_section(name, about, results_by_study[name]) for name, about in about_by_study.items()]
+    return "\n".join([INTRODUCTION, *_table(overview), "", "\n\n".join(sections)]) + "\n"
+
+
+def _about(files: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Return the words of a study, those of a study that it begins with behind them."""
+    defaults = files[name].get("defaults") or []
+    inherited = [_about(files, entry) for entry in defaults if isinstance(entry, str) and entry in files]
+    return {key: text for words in [*inherited, files[name].get("about") or {}] for key, text in words.items()}
+
+
+def _results(name: str, uri: str | None) -> Results | None:
+    """Return what the store has of a study, None if that is nothing."""
+    if uri is None:
+        return None
+    try:
+        return study(uri, name)
+    except NothingToReportError:
+        return None
+
+
+def _section(name: str, about: Mapping[str, Any], results: Results | None) -> str:
+    lines = [f"## {name}", "", f"**{_words(about.get('question', ''))}**", ""]
+    if about.get("source"):
+        lines += [f"Source: {_words(about['source'])}.", ""]
+    if about.get("differences"):
+        lines += [f"What differs: {_words(about['differences'])}", ""]
+    if results is None:
+        return "\n".join([*lines, "```bash", f"python -m nnbench study={name}", "```", "", "Not run here yet."])
+    commands = list(dict.fromkeys(map(_command, results.cells["command"])))
+    lines += ["```bash", *commands[:MOST_COMMANDS], "```"]
+    minutes, report = _minutes(results), f"[report](../reports/{name}/report.html)"
+    lines += ["", f"{_count(results)}, {minutes} min, {report}.", ""]
+    reached = check(results)
+    if len(reached):
+        rows = {
+            "cell": reached["cell"],
+            "what": reached["what"],
+            "source": reached["published_in_words"],
+            "band": reached["band"],
+            "found": reached["found_in_words"],
+            "seeds": reached["seeds"],
+            "verdict": [f"{row.verdict}{_because(row)}" for row in reached.itertuples()],
+        }
+        lines += [*_table(pd.DataFrame(rows).map(_text)), ""]
+    if set(results.replicas["cell"]) - set(reached["cell"]):  # those of which no band tells
+        lines += [*_table(_board(results).map(_text)), ""]
+    if about.get("explanation"):
+        lines += [f"What it means: {_words(about['explanation'])}"]
+    return "\n".join(lines).rstrip()
+
+
+def _board(results: Results) -> pd.DataFrame:
+    """Return the leaderboard in words: cell, score with interval, worst and best seed, what was tuned, finding."""
+    board = results.leaderboard()
+    spread = results.replicas.groupby("cell")["test/accuracy"].agg(["min", "max"])
+    table = pd.DataFrame(
+        {
+            "cell": board["cell"],
+            "data": board["dataset"],
+            "test accuracy": [
+                f"{row.test_accuracy:.2%}" + (f" ({row.low:.2%} to {row.high:.2%})" if row.seeds > 1 else "")
+                for row in board.itertuples()
+            ],
+            "worst and best seed": [f"{spread['min'][cell]:.2%}, {spread['max'][cell]:.2%}" for cell in board["cell"]],
+            "seeds": board["seeds"],
+            "tuned to": board["tuned"].fillna(""),
+            "untuned": ["" if pd.isna(score) else f"{score:.2%}" for score in board["untuned_accuracy"]],
+            "doctor": board["finding"].fillna(""),
+        }
+    )
+    told = [name for name in table if (table[name].astype(str) != "").any()]
+    return table[told].drop(columns=[] if len(results.datasets) > 1 else "data")
+
+
+def _because(row: Any) -> str:
+    """Return on which side of its band a number lies; what the doctor found has said so itself."""
+    return f", {row.note}" if row.note and not row.finding else ""
+
+
+def _bands(results: Results | None) -> str:
+    if results is None:
+        return "not run here"
+    reached = check(results)
+    return f"{(reached['verdict'] == MET).sum()} of {len(reached)} met" if len(reached) else "none"
+
+
+def _minutes(results: Results | None) -> str:
+    if results is None:
+        return ""
+    minutes = results.cells["seconds"].sum() / 60
+    return f"{minutes:.1f}" if minutes < 10 else f"{minutes:.0f}"
+
+
+def _count(results: Results) -> str:
+    networks = results.cells["cell"].isin(results.replicas["cell"]).sum()
+    seeds = sorted(set(results.replicas.groupby("cell")["seed"].nunique()))
+    ends = dict.fromkeys([seeds[0], seeds[-1]])
+    return f"{networks} cell{'' if networks == 1 else 's'}, {' to '.join(map(str, ends))} seeds"
+
+
+def _table(rows: pd.DataFrame) -> list[str]:
+    """Return a table of text in Markdown, line by line."""
+    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.astype(str).to_numpy().tolist()]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _words(text: str) -> str:
+    """Return words of a study's file, which may have code in backticks, in one line."""
+    return re.sub(r"([<>|])", r"\\\1", " ".join(text.split()))
+
+
+def _text(value: Any) -> str:
+    """Return text that Markdown shows as it is, in one line."""
+    return re.sub(r"([\\`*_\[\]<>|#$~])", r"\\\1", " ".join(str(value).split()))
+
+
+def _command(text: str) -> str:
+    """Return a command as code, without the options that change no result."""
+    words = text.replace("`", "'").split()
+    return " ".join(word for word in words if word.partition("=")[0] not in ("report", "progress", "hydra/launcher"))
