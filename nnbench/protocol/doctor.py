@@ -26,6 +26,7 @@ FINDINGS = (
     "dead units",
     "saturated",
     "vanishing gradients",
+    "momentum too high",
     "learning rate too high",
     "learning rate too low",
     "overfitting",
@@ -54,6 +55,7 @@ SLIGHT_FALL = 0.05  # of log loss in the last third, below which there is little
 HARDLY_LEARNED = 0.9  # training loss over that of guessing
 AT_LOWEST = 1.05  # validation loss at the end over its lowest
 OVERFITTED = 1.5  # validation loss of the last third over its lowest; noise and confidence alone make it 1.3
+LONG_MEMORY = 3.0  # 1 / (1 - momentum), the steps that are added up, over that of the optimizer's own momentum
 RATE_STEP = 10  # from one learning rate to the next to try; Bengio, 2012, arXiv:1206.5533, section 3.1.1, takes 3
 FIRST_WEIGHT_DECAY = 0.01  # of 0.001, 0.003, 0.01 and 0.03 the first that cures small noisy data
 
@@ -83,14 +85,13 @@ def diagnose(cell: Cell, trained: Trained, *, learning_rate: float) -> Finding:
     num_seeds = len(trained.seeds)
     if trained.diverged.any():
         diverged = trained.diverged_step[trained.diverged]
-        weights = _smaller_weights(chart_of(cell, trained, 0, learning_rate))
+        chart = chart_of(cell, trained, 0, learning_rate)
         return Finding(
             name="diverged",
             seeds=len(diverged),
             evidence=f"{len(diverged)} of {_count(num_seeds, 'seed')} diverged, "
             f"the first after {_count(int(diverged.min()), 'gradient evaluation')}",
-            override=weights
-            or _lower(cell, min(learning_rate, RATE_STEP * _default_learning_rate(cell, learning_rate))),
+            override=_calmer(chart, min(learning_rate, RATE_STEP * _default_learning_rate(cell, learning_rate))),
         )
     symptoms = [_examine(chart_of(cell, trained, place, learning_rate)) for place in range(num_seeds)]
     frequency = Counter(symptom.name for symptom in symptoms)
@@ -142,8 +143,9 @@ def _dead_units(chart: Chart) -> Symptom | None:
         sentence=f"{{:.0%}} of the units of layer {layer} are dead, with a training accuracy of {{:.1%}}",
         numbers=(dead, chart.train_accuracy),
         override=_smaller_weights(chart)
+        or _scaled_inputs(chart)
         or _larger_weights(chart)
-        or (_lower(chart.cell, chart.learning_rate) if killed else _leaky_relu(chart.cell)),
+        or (_smaller_steps(chart, chart.learning_rate) if killed else _leaky_relu(chart.cell)),
     )
 
 
@@ -157,7 +159,7 @@ def _saturated(chart: Chart) -> Symptom | None:
         sentence=f"{{:.0%}} of the outputs of layer {layer} are saturated, with a training accuracy of {{:.1%}} and a "
         "gap to validation of {:.1%}",
         numbers=(saturated, chart.train_accuracy, chart.gap),
-        override=_smaller_weights(chart) or _lower(chart.cell, chart.learning_rate),
+        override=_calmer(chart, chart.learning_rate),
     )
 
 
@@ -219,8 +221,12 @@ def _stranded(chart: Chart) -> Symptom | None:
 
 
 def _jumping(chart: Chart) -> Symptom | None:
-    """The training loss rises and falls, or is far above what it was, and the network does not fit."""
-    if chart.num_epochs < FEWEST_EPOCHS or chart.train_accuracy >= FITTED:
+    """The training loss rises and falls, or is far above what it was, and the network does not fit.
+
+    A loss as high as that of guessing is no fit, whatever the accuracy: the few errors are made with absurd certainty.
+    """
+    fits = chart.train_accuracy >= FITTED and chart.loss_over_guessing <= HARDLY_LEARNED
+    if chart.num_epochs < FEWEST_EPOCHS or fits:
         return None
     changes = np.abs(np.diff(chart.log_loss)[chart.num_epochs // 3 :]).mean()
     if chart.rises > RISES and changes > JUMPING:
@@ -232,11 +238,25 @@ def _jumping(chart: Chart) -> Symptom | None:
 
 
 def _too_high(chart: Chart, sentence: str, number: float) -> Symptom:
+    """Return that the steps are too big, by the momentum where it is what is out of line.
+
+    Where the gradient stays the same, momentum mu makes steps 1 / (1 - mu) times as long (Goh, 2017, Why momentum
+    really works).
+    """
+    override = _calmer(chart, chart.learning_rate)
+    momentum = _momentum(chart.cell)
+    if momentum is not None and override == _lower_momentum(chart):
+        return Symptom(
+            name="momentum too high",
+            sentence=f"{sentence}, with a learning rate of {{:g}} that momentum {{:g}} multiplies by up to {{:g}}",
+            numbers=(number, chart.learning_rate, momentum, 1 / (1 - momentum)),
+            override=override,
+        )
     return Symptom(
         name="learning rate too high",
         sentence=f"{sentence}, with a learning rate of {{:g}}",
         numbers=(number, chart.learning_rate),
-        override=_smaller_weights(chart) or _lower(chart.cell, chart.learning_rate),
+        override=override,
     )
 
 
@@ -264,7 +284,9 @@ def _too_low(chart: Chart) -> Symptom | None:
         name="learning rate too low",
         sentence=f"{sentence}, with a training accuracy of {{:.1%}} at the end and a learning rate of {{:g}}",
         numbers=(number, chart.train_accuracy, chart.learning_rate),
-        override=_smaller_weights(chart) or _higher(chart.cell, chart.learning_rate),
+        override=_smaller_weights(chart)
+        or (_larger_weights(chart) if chart.loss_over_guessing > HARDLY_LEARNED else "")
+        or _higher(chart.cell, chart.learning_rate),
     )
 
 
@@ -317,6 +339,39 @@ def _larger_weights(chart: Chart) -> str:
     return "initializer=auto" if min(chart.initial_std / chart.auto_std) < SMALL_WEIGHTS else ""
 
 
+def _calmer(chart: Chart, learning_rate: float) -> str:
+    """Return the override for signals or steps that are too big: the first that is out of line, else a lower rate."""
+    return _smaller_weights(chart) or _scaled_inputs(chart) or _smaller_steps(chart, learning_rate)
+
+
+def _scaled_inputs(chart: Chart) -> str:
+    """Return the override for inputs that are left as they are where the data set's own choice is to scale them.
+
+    Weights that are too small make up for inputs that are too large, so that both are changed together or neither. A
+    learning rate far above the optimizer's own is to blame first.
+    """
+    scaling = type(chart.cell.source).scaling  # a field's default
+    if chart.cell.source.scaling != "none" or scaling == "none" or _far_above_default(chart):
+        return ""
+    return f"dataset.scaling={scaling} {_larger_weights(chart)}".rstrip()
+
+
+def _smaller_steps(chart: Chart, learning_rate: float) -> str:
+    """Return the override for steps that are too big."""
+    return _lower_momentum(chart) or _lower(chart.cell, learning_rate)
+
+
+def _lower_momentum(chart: Chart) -> str:
+    """Return the override for a momentum that is too high: the optimizer's own. Empty where it is not to blame.
+
+    A learning rate far above the optimizer's own is to blame first; what tuning chose is not known here.
+    """
+    momentum, usual = _momentum(chart.cell), _default(chart.cell, "momentum")
+    if momentum is None or usual is None or "momentum" in chart.cell.space or _far_above_default(chart):
+        return ""
+    return f"optimizer.momentum={usual:g}" if (1 - usual) > LONG_MEMORY * (1 - momentum) else ""
+
+
 def _lower(cell: Cell, learning_rate: float) -> str:
     """Return the override for a learning rate that is too high; where tuning chose it, tuning has to be off."""
     override = f"optimizer.learning_rate={learning_rate / RATE_STEP:.4g}"
@@ -336,9 +391,21 @@ def _higher(cell: Cell, learning_rate: float) -> str:
 
 def _default_learning_rate(cell: Cell, otherwise: float) -> float:
     """Return the learning rate that the optimizer's class has by default, `otherwise` if it has to be given."""
+    default = _default(cell, "learning_rate")
+    return otherwise if default is None else default
+
+
+def _default(cell: Cell, name: str) -> float | None:
+    """Return what an option of the optimizer's class is by default, if it has it and it need not be given."""
     kind = cell.new_optimizer.func if isinstance(cell.new_optimizer, partial) else cell.new_optimizer
-    parameter = inspect.signature(kind).parameters.get("learning_rate")
-    return otherwise if parameter is None or parameter.default is parameter.empty else float(parameter.default)
+    parameter = inspect.signature(kind).parameters.get(name)
+    return None if parameter is None or parameter.default is parameter.empty else float(parameter.default)
+
+
+def _momentum(cell: Cell) -> float | None:
+    """Return the configured momentum, if the optimizer has one."""
+    given = cell.new_optimizer.keywords if isinstance(cell.new_optimizer, partial) else {}
+    return float(given["momentum"]) if "momentum" in given else _default(cell, "momentum")
 
 
 def _leaky_relu(cell: Cell) -> str:

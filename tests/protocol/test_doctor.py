@@ -26,6 +26,10 @@ SICK = {
     "dead units": (*MOONS, "hidden=[3,3,3,3,3,3]", "optimizer.learning_rate=0.01"),
     "saturated": ("dataset=wine", "activation=tanh", "batch_size=16", *BIG_WEIGHTS),
     "vanishing gradients": DEEP_SIGMOID,
+    "momentum too high": (
+        *(*MOONS, "activation=leaky_relu", "optimizer=momentum", "optimizer.learning_rate=0.1"),
+        "optimizer.momentum=0.999",
+    ),
     "learning rate too high": (*MOONS, "activation=leaky_relu", "optimizer=momentum", "optimizer.learning_rate=2"),
     "learning rate too low": (*MOONS, "optimizer=gd", "optimizer.learning_rate=0.001"),
     "overfitting": (
@@ -38,6 +42,7 @@ TRY = {
     "dead units": "activation=leaky_relu",
     "saturated": "initializer=auto",
     "vanishing gradients": "activation=relu",
+    "momentum too high": "optimizer.momentum=0.9",
     "learning rate too high": "optimizer.learning_rate=0.2",
     "learning rate too low": "optimizer.learning_rate=0.01",
     "overfitting": "weight_decay=0.01",
@@ -133,7 +138,9 @@ def test_of_two_equally_frequent_findings_the_more_severe_counts():
     assert (finding.name, finding.seeds) == ("learning rate too low", 1)
 
 
-@pytest.mark.parametrize("name", ["diverged", "learning rate too high", "learning rate too low", "overfitting"])
+@pytest.mark.parametrize(
+    "name", ["diverged", "momentum too high", "learning rate too high", "learning rate too low", "overfitting"]
+)
 def test_the_curves_alone_show_it(name):
     finding, _ = examined(*SICK[name], "diagnostics=none")
     assert (finding.name, finding.override) == (name, TRY[name])
