@@ -236,6 +236,51 @@ def verify(run_id: str, tracking_uri: str | None, config_dir: Path | None) -> No
     sys.exit(0 if comparison.identical else 1)
 
 
+@commands.command()
+@click.argument("run_id")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--sample", type=click.IntRange(0), help="In place of FILE: the place of a missed test sample.")
+@click.option("--invert", is_flag=True, help="Turn dark into bright, for a picture of black ink on white paper.")
+@click.option("--output", type=click.Path(path_type=Path), help="The PNG to write; default: in outputs/predict.")
+@click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
+def predict(
+    run_id: str, file: Path | None, sample: int | None, invert: bool, output: Path | None, tracking_uri: str | None
+) -> None:
+    """Show what the network of the cell's run RUN_ID takes a single sample for, and how sure it is.
+
+    FILE is a picture (PNG, JPEG and others; grey and of the right size, or made so), a .csv with a row of raw features
+    for each sample, or an .npy array. MNIST and its like are white on black: a scan of ink on paper wants --invert.
+    Without FILE it is the test image that was missed most often. The first digits of the id are enough; of all seeds
+    the best one's network answers. Exit status: 0, or 2 if there is no network or no such sample.
+    """
+    from nnbench.grid import activation_choices
+    from nnbench.places import CONF
+    from nnbench.sweep import predict as single
+    from nnbench.terminal import print_next, print_prediction, print_problems
+    from nnbench.tracking import store
+
+    uri = store.resolve(tracking_uri)
+    if not store.exists(uri):
+        print_problems([f"there is no store at {uri}; train something first, or give --tracking-uri"])
+        sys.exit(2)
+    if output is not None and output.suffix.lower() != ".png":
+        print_problems([f"--output is {output}; it must end in .png"])
+        sys.exit(2)
+    try:
+        prediction = single.predict(uri, run_id, activation_choices([CONF]), path=file, sample=sample, invert=invert)
+    except single.CannotPredictError as error:
+        print_problems([str(error)])
+        sys.exit(2)
+    print_prediction(prediction)
+    picture = output or single.FOLDER / f"{prediction.file_name}.png"
+    try:
+        single.draw(prediction, picture)
+    except OSError as error:
+        print_problems([f"{picture} cannot be written: {error.strerror or error}; give another one with --output"])
+        sys.exit(2)
+    print_next({"picture": str(picture)})
+
+
 def _echo(comparison: "Comparison") -> None:
     """Print what came of training again."""
     seeds = f"{comparison.num_seeds} seed{'' if comparison.num_seeds == 1 else 's'}"

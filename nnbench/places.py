@@ -6,4 +6,4 @@ PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent  # installed from a wheel, or a clone
 CONF = ROOT / "conf"
 EXPERIMENTS = ROOT / "experiments"
-COMMANDS = ("report", "status", "studies", "sync", "ui", "verify")
+COMMANDS = ("predict", "report", "status", "studies", "sync", "ui", "verify")

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from nnbench.protocol.baselines import BaselineCell
     from nnbench.protocol.cell import Cell
     from nnbench.sweep.plan import Plan
+    from nnbench.sweep.predict import Prediction
     from nnbench.sweep.sweep_file import SweepFile
     from nnbench.tracking.coverage import Coverage
 
 WIDTH_OF_BARS = 24  # characters
+MOST_CLASSES = 10  # of which a prediction tells the probability
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
 
 
@@ -186,9 +188,31 @@ def print_dataset(dataset: "Dataset") -> None:
     out().print(table)
 
 
+def print_prediction(prediction: "Prediction") -> None:
+    """Print for each sample what the network takes it for, and the probabilities of the classes, the largest first."""
+    import numpy as np
+
+    out().print(Text(f"{prediction.cell}, the network of seed {prediction.seed}"))
+    for title, said, row in zip(prediction.titles, prediction.predicted, prediction.probabilities, strict=True):
+        order = np.argsort(-row, kind="stable")[:MOST_CLASSES]
+        true = f" and is {prediction.true}" if prediction.true is not None else ""
+        table = Table(title=Text(f"{title} is taken for {said}{true}"), title_justify="left")
+        table.add_column("class", overflow="fold")
+        table.add_column("probability", no_wrap=True)
+        for label in order:
+            name = prediction.class_names[label]
+            mark = " (true)" if name == prediction.true else ""
+            table.add_row(Text(f"{name}{mark}"), f"{bar(row[label]):{WIDTH_OF_BARS}} {row[label]:6.1%}")
+        out().print(table)
+        if len(order) < len(row):
+            out().print(f"and {len(row) - len(order)} more classes")
+    for note in prediction.notes:
+        out().print(Text(note))
+
+
 def bar(share: float) -> str:
-    """Return a bar of a length between 0 and 1, in steps of half a character; what is not nothing can be seen."""
-    halves = round(2 * WIDTH_OF_BARS * share) or int(share > 0)
+    """Return a bar of a length between 0 and 1, in steps of half a character."""
+    halves = round(2 * WIDTH_OF_BARS * share)
     return "█" * (halves // 2) + "▌" * (halves % 2)
 
 

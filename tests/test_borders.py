@@ -24,7 +24,7 @@ ROOMS_BEFORE = {
 }
 LIBRARIES = {
     "nn": {"numpy"},
-    "data": {"numpy", "pandas", "pooch", "pyarrow", "sklearn"},
+    "data": {"PIL", "numpy", "pandas", "pooch", "pyarrow", "sklearn"},
     "protocol": {"numpy", "sklearn"},
     "analysis": {"matplotlib", "numpy", "pandas", "scipy", "seaborn"},
     "tracking": {"filelock", "mlflow", "numpy", "pandas", "threadpoolctl", "yaml"},

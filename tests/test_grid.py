@@ -29,9 +29,10 @@ REFUSED = {
         "known are adagrad, adam, gd, momentum, nesterov, rmsprop, rprop"
     ),
     "hidden=[32": f"hidden=[32 cannot be read: no viable alternative at input '[32'; {WRITE}",
-    "adam": "adam is neither a command nor KEY=VALUE; known are report, status, sync, ui, verify",
+    "adam": "adam is neither a command nor KEY=VALUE; known are predict, report, status, studies, sync, ui, verify",
     "reprot": (
-        "reprot is neither a command nor KEY=VALUE; known are report, status, sync, ui, verify; did you mean report?"
+        "reprot is neither a command nor KEY=VALUE; known are predict, report, status, studies, sync, ui, verify; "
+        "did you mean report?"
     ),
     "dataset.path=ä.csv": f"dataset.path=ä.csv cannot be read: token recognition error at: 'ä'; {WRITE}",
     "~seeds": "~seeds deletes a key; set it to another value instead",

@@ -27,6 +27,7 @@ SAMPLES = "samples.npz"
 MODEL = "model"  # the folder of the best replica's network
 NETWORK = f"{MODEL}/network.npz"
 MOST_IMAGES = 500  # of those that were missed; 8-bit pictures of 28 x 28 pixels then take 0.4 MB
+BLOCK = 1024  # samples whose raw numbers are in memory at once
 SPLITS = ("train", "validation", "test")
 MOST_SAMPLES = 100  # images of the training split
 MOST_OF_CLASS = 8
@@ -78,6 +79,7 @@ def facts_of_data(dataset: Dataset) -> dict[str, Any]:
         "validation": len(dataset.validation),
         "test": len(dataset.test),
         "counts": class_counts(dataset),
+        "shades": None if dataset.image_shape is None else raw_range(dataset),
         "warnings": list(dataset.warnings),
     }
 
@@ -85,6 +87,15 @@ def facts_of_data(dataset: Dataset) -> dict[str, Any]:
 def class_counts(dataset: Dataset) -> dict[str, list[int]]:
     """Return how many samples of each class each split has, in the order of the classes."""
     return {name: np.bincount(getattr(dataset, name).labels, minlength=dataset.num_classes).tolist() for name in SPLITS}
+
+
+def raw_range(dataset: Dataset) -> tuple[float, float]:
+    """Return the smallest and the largest raw number of the test split: of images the darkest and the brightest."""
+    darkest, brightest = np.inf, -np.inf
+    for start in range(0, len(dataset.test), BLOCK):
+        raw = dataset.scaler.inverse(dataset.test.inputs[start : start + BLOCK])
+        darkest, brightest = min(darkest, raw.min()), max(brightest, raw.max())
+    return float(darkest), float(brightest)
 
 
 def sample_images(dataset: Dataset) -> tuple[NDArray, NDArray]:
@@ -100,7 +111,7 @@ def sample_images(dataset: Dataset) -> tuple[NDArray, NDArray]:
     each = min(MOST_OF_CLASS, MOST_SAMPLES // len(present))
     rows = np.concatenate([np.flatnonzero(labels == label)[:each] for label in present])
     raw = dataset.scaler.inverse(dataset.train.inputs[rows])
-    return _shades(raw, raw).reshape(-1, *dataset.image_shape), labels[rows].astype(np.int32)
+    return _shades(raw, raw.min(), raw.max()).reshape(-1, *dataset.image_shape), labels[rows].astype(np.int32)
 
 
 def write_network(folder: Path, dataset: Dataset, *, result: CellResult) -> None:
@@ -240,15 +251,13 @@ def _pictures(dataset: Dataset, samples: NDArray) -> NDArray:
     """
     if dataset.image_shape is None:
         return np.empty((0, 0, 0), np.uint8)
-    test = dataset.scaler.inverse(dataset.test.inputs)
-    return _shades(test[samples], test).reshape(-1, *dataset.image_shape)
+    raw = dataset.scaler.inverse(dataset.test.inputs[samples])
+    return _shades(raw, *raw_range(dataset)).reshape(-1, *dataset.image_shape)
 
 
-def _shades(inputs: NDArray, whole: NDArray) -> NDArray:
-    """Return raw inputs in 256 shades that span the range of another array."""
-    darkest, brightest = whole.min(), whole.max()
-    shades = (inputs - darkest) / max(brightest - darkest, np.finfo(np.float64).tiny)
-    return np.rint(255 * shades).astype(np.uint8)
+def _shades(raw: NDArray, darkest: float, brightest: float) -> NDArray:
+    """Return raw inputs in 256 shades."""
+    return np.rint(255 * (raw - darkest) / max(brightest - darkest, np.finfo(np.float64).tiny)).astype(np.uint8)
 
 
 def _write_samples(folder: Path, dataset: Dataset) -> None:

@@ -30,6 +30,7 @@ from nnbench.analysis.plots.look import (
 )
 from nnbench.analysis.plots.methods import critical_differences, interquartile_means, profile, variance_shares
 from nnbench.analysis.plots.panels import small_multiples
+from nnbench.analysis.plots.predictions import class_probabilities, predictions_figure
 from nnbench.analysis.plots.tuning import learning_rates, price_of_tuning
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "accuracy_points",
     "baselines",
     "class_counts",
+    "class_probabilities",
     "colour_by_optimizer",
     "confusion_difference",
     "confusion_matrix",
@@ -62,6 +64,7 @@ __all__ = [
     "on_one_scale",
     "paired_differences",
     "plain",
+    "predictions_figure",
     "price_of_tuning",
     "profile",
     "reliability",

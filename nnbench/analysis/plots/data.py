@@ -70,7 +70,7 @@ def sample_images(images: NDArray, labels: NDArray, class_names: NDArray, ax: Ax
     whole = blank.reshape(len(present) * (height + gap), num_columns * (width + gap))[:-gap, :-gap]
     ax.imshow(whole, cmap="gray_r", vmin=images.min(), vmax=images.max(), interpolation="nearest")
     places = (height + gap) * np.arange(len(present)) + (height - 1) / 2
-    ax.set_yticks(places, [_short(str(class_names[label])) for label in present], fontsize=_size(len(present)))
+    ax.set_yticks(places, [short(str(class_names[label])) for label in present], fontsize=_size(len(present)))
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -106,13 +106,13 @@ def data_set_figure(counts: pd.DataFrame, images: NDArray, labels: NDArray, *, t
 
 def _name_classes(ax: Axes, names: list[str]) -> None:
     """Name the rows after classes, the first on top."""
-    ax.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=_size(len(names)))
+    ax.set_yticks(range(len(names)), [short(name) for name in names], fontsize=_size(len(names)))
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="x", alpha=0.4)
     ax.set_axisbelow(True)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """Return the name of a class on one line, cut off where it is long."""
     line = " ".join(name.split())
     return plain(line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…")
