@@ -26,7 +26,7 @@ REFUSED = {
     ),
     "optimizer=": (
         "optimizer is , which is not one of its choices; "
-        "known are adagrad, adam, gd, momentum, nesterov, rmsprop, rprop"
+        "known are adagrad, adam, adamw, gd, momentum, nesterov, rmsprop, rprop"
     ),
     "hidden=[32": f"hidden=[32 cannot be read: no viable alternative at input '[32'; {WRITE}",
     "adam": "adam is neither a command nor KEY=VALUE; known are predict, report, status, studies, sync, ui, verify",
@@ -66,7 +66,7 @@ def test_an_odd_override_is_refused_in_one_line(override):
 def test_a_misspelt_key_is_refused_with_the_nearest():
     (line,) = problems_of("optimiser=adam")
 
-    assert line.startswith("optimiser is not a key of the configuration; known are activation, baselines, ")
+    assert line.startswith("optimiser is not a key of the configuration; known are about, activation, ")
     assert line.endswith("; did you mean optimizer?")
 
 

@@ -50,9 +50,7 @@ def test_a_study_of_ones_own_lists_settings_and_is_checked_at_its_end(mine):
     assert ended.status == 0
     assert re.search(r"adam relu fast .*95\.00 % .*at least 50\.00 % .*\( *\d\d\.\d\d % to .*met", ended.out)
     assert re.search(r"adam relu slow .*at least 99\.00 % .*missed", ended.out)
-    assert (
-        "Of 2 bands, fixed before anything was trained, 1 is met." in (folder / "reports/mine/report.html").read_text()
-    )
+    assert "Of the 2 bands of the study, 1 is met." in (folder / "reports/mine/report.html").read_text()
     assert '"missed"' in (folder / "reports/mine/tables/to_reach.csv").read_text()
 
 

@@ -23,8 +23,9 @@ run by `python -m nnbench study=NAME` (MNIST through `NNBENCH_DATA=FOLDER`, or d
 like any other sweep, and reported by `python -m nnbench report NAME`; its executed report is in `reports/NAME`.
 
 This page is written by `python -m nnbench studies --output experiments/README.md` from the files and the MLflow store:
-no number on it is typed, but those of the sources. Bands were fixed before anything was trained, and a band that is
-missed is not moved. Scores are on the test split unless said otherwise; intervals are 95 % bootstrap intervals of the
+no number on it is typed, but those of the sources. The bands of published figures and of the origins were fixed before
+their runs on record, and one that is missed is not moved; those of a lesson state what it claims, after settings were
+tried. Scores are on the test split unless said otherwise; intervals are 95 % bootstrap intervals of the
 mean over seeds. Minutes are those of the trainings on record, one cell after another, each with one BLAS thread, on a
 machine of two cores that was busy with other studies, too.
 """

@@ -78,15 +78,9 @@ def on_study(results: Results) -> list[Paragraph | Table | str]:
     reached = check(results)
     if len(reached):
         met = int((reached["verdict"] == MET).sum())
-        verb = "is" if met == 1 else "are"
-        start = f"Of {len(reached)} bands, fixed before anything was trained, {met} {verb} met."
+        several = f"Of the {len(reached)} bands of the study, {met} {'is' if met == 1 else 'are'} met."
         parts += [
-            Paragraph(
-                "",
-                start
-                if len(reached) > 1
-                else f"The band, fixed before anything was trained, is {reached['verdict'].iloc[0]}.",
-            )
+            Paragraph("", several if len(reached) > 1 else f"The band of the study is {reached['verdict'].iloc[0]}.")
         ]
         parts += [to_reach(results)]
     if about and about.get("explanation"):

@@ -106,7 +106,7 @@ def test_the_verdict_states_question_source_and_every_band_and_escapes_them():
     shown = verdict(results)._repr_html_()
     assert "<b>so</b>" not in shown
     assert "Is it &lt;b&gt;so&lt;/b&gt;?" in shown
-    assert "Of 3 bands, fixed before anything was trained, 2 are met." in shown
+    assert "Of the 3 bands of the study, 2 are met." in shown
     assert "92.00 % (90.00 % to 94.00 %)" in shown
     assert "95.00 %" in shown
     assert "at least 93.00 %" in shown
