@@ -270,20 +270,16 @@ def _tuned_words(chosen: Mapping[str, float], *, bare: bool) -> str:
 
 
 def print_bands(tables: Path) -> None:
-    """Print which bands of the study are met, from the folder of a report's tables; nothing where it has none."""
+    """Print which bands of a study are met or missed, a line each, from the folder of a report's tables."""
     import pandas as pd
 
     path = tables / "to_reach.csv"
     if not path.exists():
         return
-    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table = Table(title="Bands of the study", title_justify="left")
-    for name in ("cell", "what", "source", "band", "found (95 % interval)", "seeds", "verdict"):
-        table.add_column(name, overflow="fold")
-    shown = ["cell", "what", "published_in_words", "band", "found_in_words", "seeds", "verdict"]
-    for row in rows[shown].itertuples(index=False):
-        table.add_row(*map(Text, row))
-    out().print(table)
+    for row in pd.read_csv(path, dtype=str, keep_default_na=False).itertuples():
+        source = f", source {row.published_in_words}" if row.published_in_words else ""
+        found = row.found_in_words or "nothing"
+        out().print(Text(f"{row.verdict:6}  {row.cell}: {row.what}: {found}, wanted {row.band}{source}"))
 
 
 def print_findings(cells: Sequence[Mapping[str, Any]]) -> None:
