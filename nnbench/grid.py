@@ -28,7 +28,7 @@ from yaml import YAMLError
 from nnbench.components import ConfigError, nearest
 from nnbench.places import COMMANDS, CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, is_baseline
-from nnbench.protocol.naming import flat_settings, labels
+from nnbench.protocol.naming import SETTING, flat_settings, labels
 from nnbench.tracking.store import without_credentials
 
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
@@ -204,7 +204,8 @@ def _unknown_settings(jobs: Sequence[Job]) -> list[str]:
         if isinstance(band, Mapping) and isinstance(band.get("cells"), Mapping)
         for name in band["cells"]
     ]
-    heads = {name.partition(".")[0] for name in known}  # of another optimizer's option this grid may know nothing
+    # Of another optimizer's option this grid may know nothing, nor of settings where none is chosen.
+    heads = {SETTING, *(name.partition(".")[0] for name in known)}
     return [
         f"to_reach chooses cells by {name}, which is no setting{nearest(name, known)}"
         for name in named

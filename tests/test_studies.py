@@ -88,6 +88,13 @@ def test_a_wrong_word_in_a_band_is_an_error_before_anything_is_trained(mine):
     assert any(line.startswith("to_reach.1.lowest is not an option of Band") for line in ended.errors)
 
 
+def test_a_setting_that_does_not_exist_is_one_error(mine):
+    _, folder = mine
+    (line,) = run(folder, "--config-dir", "conf", "study=mine", "setting=mine/fats").errors
+
+    assert line.endswith("did you mean mine/fast?")
+
+
 def test_the_page_in_experiments_is_about_every_study_that_ships():
     about, page = of_folders(EXPERIMENTS), (EXPERIMENTS / "README.md").read_text(encoding="utf-8")
 

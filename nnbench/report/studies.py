@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from nnbench.report.reached import MET, check
+from nnbench.report.reached import MET, check, per_cent
 from nnbench.report.results import NothingToReportError, Results, study
 
 MOST_COMMANDS = 4  # that a study names, if it was not run by its own alone
@@ -94,7 +94,7 @@ def _section(name: str, about: Mapping[str, Any], results: Results | None) -> st
             "band": reached["band"],
             "found": reached["found_in_words"],
             "seeds": reached["seeds"],
-            "verdict": [f"{row.verdict}{_because(row)}" for row in reached.itertuples()],
+            "verdict": reached["verdict_in_words"],
         }
         lines += [*_table(pd.DataFrame(rows).map(_text)), ""]
     if set(results.replicas["cell"]) - set(reached["cell"]):  # those of which no band tells
@@ -113,23 +113,21 @@ def _board(results: Results) -> pd.DataFrame:
             "cell": board["cell"],
             "data": board["dataset"],
             "test accuracy": [
-                f"{row.test_accuracy:.2%}" + (f" ({row.low:.2%} to {row.high:.2%})" if row.seeds > 1 else "")
+                per_cent(row.test_accuracy)
+                + (f" ({per_cent(row.low)} to {per_cent(row.high)})" if row.seeds > 1 else "")
                 for row in board.itertuples()
             ],
-            "worst and best seed": [f"{spread['min'][cell]:.2%}, {spread['max'][cell]:.2%}" for cell in board["cell"]],
+            "worst and best seed": [
+                f"{per_cent(spread['min'][cell])}, {per_cent(spread['max'][cell])}" for cell in board["cell"]
+            ],
             "seeds": board["seeds"],
             "tuned to": board["tuned"].fillna(""),
-            "untuned": ["" if pd.isna(score) else f"{score:.2%}" for score in board["untuned_accuracy"]],
+            "untuned": ["" if pd.isna(score) else per_cent(score) for score in board["untuned_accuracy"]],
             "doctor": board["finding"].fillna(""),
         }
     )
     told = [name for name in table if (table[name].astype(str) != "").any()]
     return table[told].drop(columns=[] if len(results.datasets) > 1 else "data")
-
-
-def _because(row: Any) -> str:
-    """Return on which side of its band a number lies; what the doctor found has said so itself."""
-    return f", {row.note}" if row.note and not row.finding else ""
 
 
 def _bands(results: Results | None) -> str:
@@ -143,6 +141,8 @@ def _minutes(results: Results | None) -> str:
     if results is None:
         return ""
     minutes = results.cells["seconds"].sum() / 60
+    if minutes < 0.05:
+        return "below 0.1"
     return f"{minutes:.1f}" if minutes < 10 else f"{minutes:.0f}"
 
 

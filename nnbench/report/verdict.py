@@ -70,7 +70,8 @@ def on_missing(results: Results) -> Paragraph | str:
 
 def on_study(results: Results) -> list[Paragraph | Table | str]:
     """Return what the study asks, where its number comes from, and the bands it was to reach; nothing for a sweep."""
-    about = results.coverage.about if results.coverage else None
+    words = (results.coverage.about if results.coverage else None) or {}
+    about = {name: text.replace("`", "") for name, text in words.items()}  # code is marked in the page of studies alone
     parts: list[Paragraph | Table | str] = []
     if about:
         parts += [Paragraph(f"Source: {about['source']}.", about["question"])]
@@ -83,7 +84,7 @@ def on_study(results: Results) -> list[Paragraph | Table | str]:
             Paragraph("", several if len(reached) > 1 else f"The band of the study is {reached['verdict'].iloc[0]}.")
         ]
         parts += [to_reach(results)]
-    if about and about.get("explanation"):
+    if about.get("explanation"):
         parts += [Paragraph(f"{about['explanation']} (Written with the results at hand.)", "What it means.")]
     return parts
 

@@ -11,9 +11,7 @@ from nnbench import app, grid
 from nnbench.protocol import result, stack
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.doctor import diagnose
-from nnbench.protocol.naming import flat_settings
 from nnbench.protocol.result import CellResult
-from nnbench.protocol.study import Band
 
 DEAD = ("hidden=[32,32]", "selection=last", "num_epochs=15", "optimizer.learning_rate=0.1")
 DEEP = ("optimizer=gd", "optimizer.learning_rate=0.1", "hidden=[32,32,32,32,32,32]", "num_epochs=15")
@@ -21,7 +19,6 @@ STEEP = ("optimizer.learning_rate=0.1", "selection=last", "num_epochs=15")
 # Grey values of 0 to 16 are too large as they are, for the same reason as those of 0 to 255.
 GREY = ("optimizer=gd", "optimizer.learning_rate=0.1", "hidden=[128,32]", "num_epochs=15", "selection=last")
 TINY_WEIGHTS = ("initializer=normal", "initializer.weight_std=0.01")
-LESSONS = ("bad_initialisation", "dead_units", "vanishing_gradients", "momentum_too_high", "seed_luck")
 
 
 def cells(*settings: str) -> list[Cell]:
@@ -139,13 +136,3 @@ def test_seeds_that_draw_the_batch_order_alone_hide_most_of_the_luck():
         for vary in ("all", "init", "order")
     }
     assert spread["order"] < min(spread["init"], spread["all"])
-
-
-@pytest.mark.parametrize("name", LESSONS)
-def test_a_lesson_says_what_it_asks_and_every_band_chooses_some_of_its_cells(name):
-    plan = grid.expand(get_args_parser().parse_args(["tracking=none", f"study={name}"]))
-    assert plan.jobs[0].config["about"]["question"].endswith("?")
-
-    settings = [flat_settings(job.config, job.choices) for job in plan.jobs]
-    for band in plan.jobs[0].config["to_reach"]:
-        assert any(Band(**band).chooses(one) for one in settings), band

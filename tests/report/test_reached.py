@@ -13,7 +13,7 @@ from nnbench.report.verdict import verdict
 from nnbench.tracking.coverage import Coverage
 
 ADAM = [0.90, 0.92, 0.94]
-ABOUT = {"question": "Is it <b>so</b>?", "source": "a book", "differences": "the weather"}
+ABOUT = {"question": "Is it <b>so</b> on `digits`?", "source": "a book", "differences": "the weather"}
 
 
 def reached_by(*bands, about=None, finding="healthy"):
@@ -86,6 +86,7 @@ def test_what_the_doctor_was_to_find_is_met_if_it_finds_just_that(finding, verdi
     row = only_row({"cells": {"optimizer": "gd"}, "finding": "dead units"}, finding=finding)
 
     assert (row["verdict"], row["found_in_words"], row["note"]) == (verdict_of_it, finding, "half of its units")
+    assert row["seeds"] == 3
 
 
 def test_a_band_without_cells_is_about_every_network():
@@ -100,12 +101,23 @@ def test_what_was_not_trained_or_not_measured_is_not_met(band):
     assert only_row(band)["verdict"] == "not trained"
 
 
+@pytest.mark.parametrize("epoch", [2, 3])  # of the third there are no rows, as after all seeds have diverged
+def test_a_loss_that_is_no_number_because_seeds_diverged_misses_its_band(epoch):
+    results = reached_by({"cells": {"optimizer": "gd"}, "metric": "train/loss", "epoch": epoch, "high": 0.6})
+    for table, column, value in ((results.history, "train/loss", math.nan), (results.replicas, "status", "diverged")):
+        table.loc[(table["cell"] == "gd relu") & (table["seed"] == 1), column] = value
+
+    (row,) = check(results).to_dict("records")
+    assert (row["verdict"], row["found_in_words"]) == ("missed", "")
+    assert row["note"] == "no number, as 1 of 3 seeds diverged"
+
+
 def test_the_verdict_states_question_source_and_every_band_and_escapes_them():
     results = reached_by({"cells": {"optimizer": "adam"}, "published": 0.95, "low": 0.93}, {"low": 0.1}, about=ABOUT)
 
     shown = verdict(results)._repr_html_()
     assert "<b>so</b>" not in shown
-    assert "Is it &lt;b&gt;so&lt;/b&gt;?" in shown
+    assert "Is it &lt;b&gt;so&lt;/b&gt; on digits?" in shown
     assert "Of the 3 bands of the study, 2 are met." in shown
     assert "92.00 % (90.00 % to 94.00 %)" in shown
     assert "95.00 %" in shown

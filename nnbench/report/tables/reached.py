@@ -15,7 +15,6 @@ def to_reach(results: Results) -> Table | Paragraph:
         "band": ("band", text),
         "found_in_words": ("found (95 % interval)", text),
         "seeds": ("seeds", count),
-        "verdict": ("verdict", text),
-        "note": ("", text),
+        "verdict_in_words": ("verdict", text),
     }
     return table("to_reach", reached.check(results), columns, otherwise="The study names no number to reach.")
