@@ -176,7 +176,12 @@ def studies(output: Path | None, tracking_uri: str | None, config_dir: Path | No
     from nnbench.tracking import store
 
     uri = store.resolve(tracking_uri)
-    text = page.render(page.of_folders(EXPERIMENTS, config_dir), uri if store.exists(uri) else None)
+    if tracking_uri is not None and not store.exists(uri):
+        raise click.ClickException(f"there is no store at {uri}; train something first, or give another one")
+    try:
+        text = page.render(page.of_folders(EXPERIMENTS, config_dir), uri if store.exists(uri) else None)
+    except page.StudiesError as error:
+        raise click.ClickException(str(error)) from error
     if output is None:
         click.echo(text, nl=False)
         return

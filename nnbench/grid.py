@@ -209,7 +209,7 @@ def _unknown_settings(jobs: Sequence[Job]) -> list[str]:
     return [
         f"to_reach chooses cells by {name}, which is no setting{nearest(name, known)}"
         for name in named
-        if name.partition(".")[0] not in heads
+        if str(name).partition(".")[0] not in heads
     ]
 
 
@@ -247,8 +247,11 @@ class _Composer:
                 self.composed[key] = compose(
                     self.config_name, overrides=[self.search, *overrides], return_hydra_config=True
                 )
-            except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            except (HydraException, OmegaConfBaseException, YAMLError, UnicodeError) as error:
                 raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
+            except RecursionError as error:
+                line = f"{' '.join(overrides)} begins with itself; mend the defaults of its file"
+                raise ConfigError([line]) from error
         return self.composed[key]
 
     def options(self, group: str) -> list[str]:

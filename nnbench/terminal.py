@@ -4,6 +4,7 @@ Results go to standard output, everything else to standard error; without a term
 cell and one each half minute of a long cell.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -30,17 +32,28 @@ if TYPE_CHECKING:
 
 WIDTH_OF_BARS = 24  # characters
 MOST_CLASSES = 10  # of which a prediction tells the probability
+NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
+
+
+class PlainConsole(Console):
+    """A console that leaves out control characters, which a terminal would obey, and writes ? for what it cannot."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return what is to be printed."""
+        for text, style, control in super().render(renderable, options):
+            written = NO_TEXT.sub("", text).encode(self.encoding, "replace").decode(self.encoding)
+            yield Segment(text if control else written, style, control)
 
 
 def out() -> Console:
     """Return the console for results."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return PlainConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """Return the console for everything else."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return PlainConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_problems(problems: Sequence[str]) -> None:

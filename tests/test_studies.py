@@ -4,11 +4,11 @@ import os
 import re
 
 import pytest
-from command_line import cells_and_data, run
+from command_line import cells_and_data, problems_of, run
 
 from nnbench.places import EXPERIMENTS
 from nnbench.protocol.result import run as run_cell
-from nnbench.report.studies import of_folders
+from nnbench.report.studies import StudiesError, of_folders, render
 
 STUDIES = sorted(path.stem for path in (EXPERIMENTS / "study").glob("*.yaml"))
 ON_MNIST = [name for name in STUDIES if name.startswith("mnist") or name.endswith("_mnist")]
@@ -93,6 +93,53 @@ def test_a_setting_that_does_not_exist_is_one_error(mine):
     (line,) = run(folder, "--config-dir", "conf", "study=mine", "setting=mine/fats").errors
 
     assert line.endswith("did you mean mine/fast?")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"about: [", r"bad\.yaml cannot be read: while parsing"),
+        (b"\xff\xfe", r"bad\.yaml cannot be read: 'utf-8'"),
+        (b"- 1\n", r"bad\.yaml holds no keys with values"),
+        (b"about: 5\n", r"bad\.yaml: about is no mapping"),
+        (b"about: {question: 5, source: x}\n", r"bad\.yaml: about is no mapping .* to text"),
+        (b"defaults: [bad]\n", "the study bad begins with itself, by bad"),
+    ],
+)
+def test_a_study_file_that_cannot_be_shown_is_a_line_that_names_it(tmp_path, content, message):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/bad.yaml").write_bytes(content)
+    with pytest.raises(StudiesError, match=message) as refused:
+        of_folders(EXPERIMENTS, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_store_that_cannot_be_read_is_a_line_and_not_a_page_without_results(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 100)
+    with pytest.raises(StudiesError, match=r"cannot be read: .*; give the store with --tracking-uri"):
+        render({"mine": {}}, f"sqlite:///{tmp_path}/mlflow.db")
+
+
+def test_words_of_a_study_that_no_file_can_hold_are_left_out(tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/[odd](x).yaml").write_text('about: {question: "\\ud800\\e[1mWhy?", source: x}')
+    page = render(of_folders(tmp_path), None)
+    assert "**[1mWhy?**" in page
+    assert r"| [\[odd\](x)](#%5Bodd%5D%28x%29) |" in page
+    assert "python -m nnbench 'study=[odd](x)'" in page
+
+
+def test_a_band_whose_settings_are_no_words_is_an_error_of_one_line():
+    problems = problems_of("to_reach=[{cells:{1:2},low:0.5}]")
+    assert any(problem.startswith("to_reach chooses cells by 1, which is no setting") for problem in problems)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"\xff", "utf-8"), (b"defaults: [bad]\n", "begins with itself")])
+def test_a_setting_that_cannot_be_composed_is_an_error_of_one_line(tmp_path, content, message):
+    (tmp_path / "setting").mkdir()
+    (tmp_path / "setting/bad.yaml").write_bytes(content)
+    (problem,) = problems_of("--config-dir", str(tmp_path), "setting=bad")
+    assert message in problem
 
 
 def test_the_page_in_experiments_is_about_every_study_that_ships():

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PIXELS = 50_000_000  # of a picture before it is resized
+MOST_BYTES = 50_000_000  # of a table; 10,000 images of MNIST take 20 MB
+MOST_NUMBERS = 10_000_000  # of an array; 10,000 images of MNIST are 8 million
+SHADES_OF_16_BITS = 65535
 MOST_NAMES = 5  # that a line tells
 
 
@@ -29,6 +32,7 @@ def read_picture(path: Path, shape: tuple[int, int], *, invert: bool) -> tuple[N
     """
     from PIL import Image, ImageOps
 
+    notes = []
     try:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -36,15 +40,18 @@ def read_picture(path: Path, shape: tuple[int, int], *, invert: bool) -> tuple[N
                 raise DataError(
                     f"{path} has {opened.width} x {opened.height} pixels; make it smaller, {MOST_PIXELS:,} at most"
                 )
-            grey = _grey(ImageOps.exif_transpose(opened))
+            if (num_pictures := getattr(opened, "n_frames", 1)) > 1:
+                notes.append(f"it is the first of {num_pictures} pictures in the file")
+            grey = _grey(path, ImageOps.exif_transpose(opened))
     except DataError:
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} has too many pixels; make it smaller, {MOST_PIXELS:,} pixels at most") from error
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; give an image, a .csv or an .npy file") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path} is no picture that can be read ({reason}); give a PNG or JPEG") from error
-    notes = []
     if grey.shape != shape:
         rows, columns = grey.shape
         stretched = "" if rows * shape[1] == columns * shape[0] else ", which changes its proportions"
@@ -54,14 +61,18 @@ def read_picture(path: Path, shape: tuple[int, int], *, invert: bool) -> tuple[N
     return 255 - grey if invert else grey, notes
 
 
-def _grey(picture: "Image.Image") -> NDArray:
+def _grey(path: Path, picture: "Image.Image") -> NDArray:
     """Return an image of Pillow's in shades of grey, (rows, columns), 0 to 255 in float64."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # 16 bits
-        return np.asarray(picture, dtype=np.float64) / 257
+    way_out = "save it with 8 or 16 bits, or as an .npy file of raw numbers"
+    if picture.mode.startswith("I"):  # 16 bits, in Pillow's 32
+        shades = np.asarray(picture, dtype=np.float64)
+        if shades.min() < 0 or shades.max() > SHADES_OF_16_BITS:
+            raise DataError(f"{path} has shades from {shades.min():.0f} to {shades.max():.0f}; {way_out}")
+        return 255 / SHADES_OF_16_BITS * shades
     if picture.mode == "F":
-        raise DataError("it holds fractions; save it with 8 or 16 bits, or as an .npy file of raw numbers")
+        raise DataError(f"{path} holds fractions; {way_out}")
     seen = picture.convert("RGBA")
     paper = Image.new("RGBA", seen.size, "white")
     return np.asarray(Image.alpha_composite(paper, seen).convert("L"), dtype=np.float64)
@@ -73,6 +84,8 @@ def read_rows(path: Path, feature_names: Sequence[str]) -> tuple[NDArray, list[s
     With a header line, columns are found by their names, in any order; without one they are in the order of training.
     """
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise DataError(f"{path} has {size:,} bytes; give fewer samples, {MOST_BYTES:,} bytes at most")
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             rows = [(reader.line_num, row) for row in reader if row]
@@ -85,7 +98,9 @@ def read_rows(path: Path, feature_names: Sequence[str]) -> tuple[NDArray, list[s
     notes: list[str] = []
     places = list(range(len(feature_names)))
     num_columns = len(feature_names)
-    if rows and not all(map(_is_number, rows[0][1])):
+    # The names may be numbers themselves, such as those of pixels.
+    named = bool(rows) and {name.strip() for name in rows[0][1]} >= set(feature_names)
+    if rows and (named or not all(map(_is_number, rows[0][1]))):
         header = [name.strip() for name in rows.pop(0)[1]]
         places, num_columns = _places(path, header, feature_names), len(header)
         unused = [name for name in header if name not in feature_names]
@@ -110,7 +125,8 @@ def read_array(path: Path, num_features: int, shape: tuple[int, int] | None) -> 
     Taken are (features,), (samples, features), and of images (rows, columns) and (samples, rows, columns).
     """
     try:
-        array = np.lib.format.open_memmap(path, mode="r")  # no pickle, and no memory on the word of a header
+        with np.errstate(over="ignore"):
+            array = np.lib.format.open_memmap(path, mode="r")  # no pickle, and no memory on the word of a header
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; give an image, a .csv or an .npy file") from error
     except Exception as error:  # NumPy raises many kinds for a damaged file
@@ -127,7 +143,10 @@ def read_array(path: Path, num_features: int, shape: tuple[int, int] | None) -> 
             f"{path} has the shape {array.shape}; it must be {' or '.join(fits)}, with {num_features} features"
             f"{of_images}"
         )
-    inputs = np.asarray(array, dtype=np.float64).reshape(-1, num_features)
+    if array.size > MOST_NUMBERS:
+        raise DataError(f"{path} holds {array.size:,} numbers; give fewer samples, {MOST_NUMBERS:,} numbers at most")
+    with np.errstate(over="ignore"):
+        inputs = np.asarray(array, dtype=np.float64).reshape(-1, num_features)
     if not np.isfinite(inputs).all():
         raise DataError(f"{path} holds numbers that are not finite; every feature must be a finite number")
     return inputs

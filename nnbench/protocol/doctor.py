@@ -249,7 +249,7 @@ def _too_high(chart: Chart, sentence: str, number: float) -> Symptom:
         return Symptom(
             name="momentum too high",
             sentence=f"{sentence}, with a learning rate of {{:g}} that momentum {{:g}} multiplies by up to {{:g}}",
-            numbers=(number, chart.learning_rate, momentum, 1 / (1 - momentum)),
+            numbers=(number, chart.learning_rate, momentum, 1 / (1 - momentum) if momentum < 1 else np.inf),
             override=override,
         )
     return Symptom(
@@ -396,16 +396,20 @@ def _default_learning_rate(cell: Cell, otherwise: float) -> float:
 
 
 def _default(cell: Cell, name: str) -> float | None:
-    """Return what an option of the optimizer's class is by default, if it has it and it need not be given."""
+    """Return what an option of the optimizer's class is by default, if that is a number; a plugin's may be none."""
     kind = cell.new_optimizer.func if isinstance(cell.new_optimizer, partial) else cell.new_optimizer
     parameter = inspect.signature(kind).parameters.get(name)
-    return None if parameter is None or parameter.default is parameter.empty else float(parameter.default)
+    return _number(parameter.default) if parameter is not None else None
 
 
 def _momentum(cell: Cell) -> float | None:
     """Return the configured momentum, if the optimizer has one."""
     given = cell.new_optimizer.keywords if isinstance(cell.new_optimizer, partial) else {}
-    return float(given["momentum"]) if "momentum" in given else _default(cell, "momentum")
+    return _number(given["momentum"]) if "momentum" in given else _default(cell, "momentum")
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _leaky_relu(cell: Cell) -> str:

@@ -4,15 +4,19 @@ Words come from the studies' files, every number from the store. Names and value
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import yaml
 
+from nnbench.report.page import printable
 from nnbench.report.reached import MET, check, per_cent
 from nnbench.report.results import NothingToReportError, Results, study
+from nnbench.tracking.store import without_credentials
 
 MOST_COMMANDS = 4  # that a study names, if it was not run by its own alone
 INTRODUCTION = """# Studies
@@ -31,20 +35,27 @@ machine of two cores that was busy with other studies, too.
 """
 
 
+class StudiesError(Exception):
+    """A study's file or the store cannot be read; says in a line why, and the way out."""
+
+
 def of_folders(*folders: Path | None) -> dict[str, dict[str, Any]]:
-    """Return what each study of these folders says of itself, by its name; what it takes from another one included."""
+    """Return what each study of these folders says of itself, by its name; what it takes from another one included.
+
+    Raises StudiesError.
+    """
     paths = [path for folder in folders if folder is not None for path in folder.glob("study/*.yaml")]
-    files = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in paths}
+    files = {path.stem: _read(path) for path in paths}
     return {name: _about(files, name) for name in sorted(files)}
 
 
 def render(about_by_study: Mapping[str, Mapping[str, Any]], uri: str | None) -> str:
-    """Return the page; `uri` is the resolved one of the store, None where there is none."""
+    """Return the page; `uri` is the resolved one of the store, None where there is none. Raises StudiesError."""
     results_by_study = {name: _results(name, uri) for name in about_by_study}
     overview = pd.DataFrame(
         [
             {
-                "study": f"[{name}](#{name})",
+                "study": f"[{_title(name)}](#{quote(name, errors='replace')})",
                 "question": _words(about.get("question", "")),
                 "bands": _bands(results_by_study[name]),
                 "minutes": _minutes(results_by_study[name]),
@@ -53,14 +64,33 @@ def render(about_by_study: Mapping[str, Mapping[str, Any]], uri: str | None) -> 
         ]
     )
     sections = [_section(name, about, results_by_study[name]) for name, about in about_by_study.items()]
-    return "\n".join([INTRODUCTION, *_table(overview), "", "\n\n".join(sections)]) + "\n"
+    return printable("\n".join([INTRODUCTION, *_table(overview), "", "\n\n".join(sections)]) + "\n")
 
 
-def _about(files: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a study's file holds."""
+    way_out = "mend it, or take it out of its folder"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise StudiesError(f"{path} cannot be read: {' '.join(str(error).split())}; {way_out}") from error
+    if not isinstance(content, dict | None):
+        raise StudiesError(f"{path} holds no keys with values; {way_out}")
+    about = (content or {}).get("about") or {}
+    if not isinstance(about, dict) or not all(isinstance(text, str) for text in about.values()):
+        raise StudiesError(f"{path}: about is no mapping of question, source and so on to text; {way_out}")
+    words = {str(key): printable(text) for key, text in about.items()}
+    defaults = (content or {}).get("defaults")
+    return {"about": words, "defaults": defaults if isinstance(defaults, list) else []}
+
+
+def _about(files: Mapping[str, Mapping[str, Any]], name: str, before: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the words of a study, those of a study that it begins with behind them."""
-    defaults = files[name].get("defaults") or []
-    inherited = [_about(files, entry) for entry in defaults if isinstance(entry, str) and entry in files]
-    return {key: text for words in [*inherited, files[name].get("about") or {}] for key, text in words.items()}
+    begun = [entry for entry in files[name]["defaults"] if isinstance(entry, str) and entry in files]
+    if round_trip := {*begun} & {*before, name}:
+        raise StudiesError(f"the study {name} begins with itself, by {', '.join(round_trip)}; mend its defaults")
+    inherited = [_about(files, entry, (*before, name)) for entry in begun]
+    return {key: text for words in [*inherited, files[name]["about"]] for key, text in words.items()}
 
 
 def _results(name: str, uri: str | None) -> Results | None:
@@ -71,16 +101,21 @@ def _results(name: str, uri: str | None) -> Results | None:
         return study(uri, name)
     except NothingToReportError:
         return None
+    except Exception as error:  # of a server, a database, a file: each raises its own kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        problem = without_credentials(f"{uri} cannot be read: {reason}")
+        raise StudiesError(f"{problem}; give the store with --tracking-uri") from error
 
 
 def _section(name: str, about: Mapping[str, Any], results: Results | None) -> str:
-    lines = [f"## {name}", "", f"**{_words(about.get('question', ''))}**", ""]
+    lines = [f"## {_title(name)}", "", f"**{_words(about.get('question', ''))}**", ""]
     if about.get("source"):
         lines += [f"Source: {_words(about['source'])}.", ""]
     if about.get("differences"):
         lines += [f"What differs: {_words(about['differences'])}", ""]
     if results is None:
-        return "\n".join([*lines, "```bash", f"python -m nnbench study={name}", "```", "", "Not run here yet."])
+        command = shlex.join(["python", "-m", "nnbench", f"study={name}"])
+        return "\n".join([*lines, "```bash", command, "```", "", "Not run here yet."])
     commands = list(dict.fromkeys(map(_command, results.cells["command"])))
     lines += ["```bash", *commands[:MOST_COMMANDS], "```"]
     minutes, report = _minutes(results), f"[report](../reports/{name}/report.html)"
@@ -157,6 +192,11 @@ def _table(rows: pd.DataFrame) -> list[str]:
     """Return a table of text in Markdown, line by line."""
     lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.astype(str).to_numpy().tolist()]
     return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _title(name: str) -> str:
+    """Return the name of a study, which is that of a file, as the text of a link."""
+    return name if re.fullmatch(r"[\w.-]+", name) else _text(name)
 
 
 def _words(text: str) -> str:

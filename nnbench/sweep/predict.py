@@ -17,7 +17,7 @@ from nnbench.data import DataError, raw
 from nnbench.data.loading import load
 from nnbench.settings import parse
 from nnbench.sweep.verify import CannotVerifyError, Target, find
-from nnbench.tracking import contents, read, record, trained
+from nnbench.tracking import contents, read, record, store, trained
 from nnbench.tracking.record import Record
 from nnbench.tracking.trained import Trained
 
@@ -264,7 +264,7 @@ def _border(images: NDArray) -> float:
 
 def _stem(path: Path | None, samples: _Sample) -> str:
     if path is not None:
-        return path.stem
+        return store.file_name(path.stem)
     return samples.titles[0].split(" of ")[0].replace(" ", "_")
 
 

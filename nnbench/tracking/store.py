@@ -190,7 +190,8 @@ def _artifacts(uri: str, experiment: str) -> str | None:
 def file_name(name: str) -> str:
     """Return a name that is safe as a part of a path, whatever stands in it; different names stay different."""
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:80]
-    return safe if safe == name else f"{safe}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]  # what is no Unicode included
+    return safe if safe == name else f"{safe}_{mark}"
 
 
 def _create_database(path: Path) -> None:

@@ -68,6 +68,27 @@ def test_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
         raw.read_picture(save(tmp_path / "a.png", SHADES), (3, 4), invert=False)
 
 
+def test_bomb_is_refused_for_its_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)  # Pillow refuses it itself
+    with pytest.raises(DataError, match=r"a.png has too many pixels; make it smaller, 50,000,000 pixels at most"):
+        raw.read_picture(save(tmp_path / "a.png", SHADES), (3, 4), invert=False)
+
+
+@pytest.mark.parametrize("array", [-SHADES.astype(np.int32), SHADES.astype(np.int32) * 10**6, SHADES / 255])
+def test_picture_whose_range_is_not_known_is_refused_by_its_name(tmp_path, array):
+    dtype = np.float32 if array.dtype.kind == "f" else np.int32
+    with pytest.raises(DataError, match=r"a.tif h.*; save it with 8 or 16 bits"):
+        raw.read_picture(save(tmp_path / "a.tif", array.astype(dtype)), (3, 4), invert=False)
+
+
+def test_of_an_animation_the_first_picture_is_taken_and_that_is_said(tmp_path):
+    first, second = Image.fromarray(SHADES), Image.fromarray(255 - SHADES)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    shades, notes = raw.read_picture(tmp_path / "a.gif", (3, 4), invert=False)
+    np.testing.assert_allclose(shades, SHADES)
+    assert notes == ["it is the first of 2 pictures in the file"]
+
+
 def rows(tmp_path, text):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     return raw.read_rows(tmp_path / "a.csv", NAMES)
@@ -162,3 +183,18 @@ def test_file_that_is_not_there_is_said_not_to_be(tmp_path, read):
 def test_number_that_overflows_when_it_is_scaled_is_refused():
     with pytest.raises(DataError, match="too large for float32"):
         raw.scaled(np.array([[1e300]]), Scaler(0.0, 1.0), np.dtype(np.float32))
+
+
+def test_header_of_numbers_is_a_header_where_the_features_are_called_so(tmp_path):
+    (tmp_path / "a.csv").write_text("1,0\n5,6\n", encoding="utf-8")
+    assert raw.read_rows(tmp_path / "a.csv", ("0", "1"))[0].tolist() == [[6, 5]]
+
+
+def test_table_or_array_that_would_fill_the_memory_is_refused_unread(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("1,2,3\n" * 5, encoding="utf-8")
+    monkeypatch.setattr(raw, "MOST_BYTES", 29)
+    with pytest.raises(DataError, match="30 bytes; give fewer samples, 29 bytes at most"):
+        raw.read_rows(tmp_path / "a.csv", NAMES)
+    np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(4_000_000, 3))  # sparse
+    with pytest.raises(DataError, match="12,000,000 numbers; give fewer samples, 10,000,000 numbers at most"):
+        raw.read_array(tmp_path / "a.npy", 3, None)

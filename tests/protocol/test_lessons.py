@@ -1,6 +1,8 @@
 """The lessons of experiments/study, on less of everything: the doctor names each disease, and what it says cures it."""
 
 import os
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hydra._internal.utils import get_args_parser
 from numpy.typing import NDArray
 
 from nnbench import app, grid
+from nnbench.nn import Momentum
 from nnbench.protocol import result, stack
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.doctor import diagnose
@@ -136,3 +139,15 @@ def test_seeds_that_draw_the_batch_order_alone_hide_most_of_the_luck():
         for vary in ("all", "init", "order")
     }
     assert spread["order"] < min(spread["init"], spread["all"])
+
+
+@pytest.mark.parametrize("momentum", [None, "heavy", 1.0])
+def test_a_momentum_of_a_plugin_may_be_no_number_below_1(momentum):
+    class Foreign(Momentum):
+        def __init__(self, params, *, learning_rate=0.01, momentum=momentum):
+            super().__init__(params, learning_rate=learning_rate)
+
+    [cell] = cells("optimizer=momentum", "seeds=1", "dataset=moons", "num_epochs=2")
+    diverged = stack.train(cell, cell.source.load(), cell.seeds, {"learning_rate": np.full(1, 1e30)})
+    foreign = replace(cell, new_optimizer=partial(Foreign, momentum=momentum))
+    assert diagnose(foreign, diverged, learning_rate=0.1).override == "optimizer.learning_rate=0.01"

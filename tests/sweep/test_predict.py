@@ -1,6 +1,7 @@
 """A single sample and what a logged network takes it for: the numbers of the network, and a line for every fault."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -218,3 +219,13 @@ def test_old_record_has_its_shades_from_the_data(known):
     old = replace(cell, cell={**cell.cell, "dataset": data})
     assert predict._shades(old, activation_choices([CONF])) == pytest.approx((0, 16), abs=1e-5)
     assert predict._shades(cell, {}) == pytest.approx((0, 16), abs=1e-5)
+
+
+def test_name_of_a_file_is_written_without_what_a_terminal_obeys_or_cannot_write(place, known):
+    run_id, _ = known["digits"]
+    name = os.fsdecode(b"caf\xe9 \x1b[31m.png")
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(place.folder / name)
+    ended = place.give("predict", run_id[:8], name)
+    assert ended.status == 0
+    assert "caf [31m.png is taken for" in ended.out
+    assert re.search(rf"outputs/predict/{run_id[:8]}_caf____31m_\w{{8}}\.png\n", ended.err)

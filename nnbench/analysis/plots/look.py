@@ -48,7 +48,7 @@ MOST_LINES_BESIDE = 24  # of a legend, in a column
 
 def plain(text: str) -> str:
     """Return text that a figure shows as it is: no mathematics between dollars, no hidden legend entry."""
-    text = text.replace("$", r"\$")
+    text = text.encode(errors="replace").decode().replace("$", r"\$")  # a name of a file may be no Unicode
     return f" {text}" if text.startswith("_") else text
 
 
