@@ -1,4 +1,4 @@
-"""What all tests have in common: one BLAS thread, as in a training, or workers side by side would wait for each other."""
+"""What all tests have in common: one BLAS thread, as in a training; workers side by side would wait for each other."""
 
 from collections.abc import Iterator
 
