@@ -51,6 +51,8 @@ class Band:
             raise ValueError(f"finding is {self.finding}, beside an end of a band; make two entries of them")
         if self.finding not in (None, *FINDINGS):
             raise ValueError(f"finding is {self.finding}; it must be one of {', '.join(FINDINGS)}")
+        if not self.metric.startswith(("train/", "val/", "test/", "time/", "layer")):
+            raise ValueError(f"metric is {self.metric}; it must be one on record, such as test/accuracy or train/loss")
         if not ends[0] <= ends[1]:
             raise ValueError(f"low is {self.low}, which is above high, {self.high}")
         if self.epoch is not None and self.epoch < 1:

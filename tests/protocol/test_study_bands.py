@@ -42,6 +42,7 @@ def test_the_ends_of_a_band_are_in_it_and_one_may_be_open():
         ({"low": 0.5, "finding": "healthy"}, "make two entries of them"),
         ({"finding": "hungover"}, "finding is hungover; it must be one of diverged, dead units"),
         ({"low": 0.7, "high": 0.5}, "low is 0.7, which is above high, 0.5"),
+        ({"low": 0.7, "metric": "accuracy"}, "metric is accuracy; it must be one on record, such as test/accuracy"),
         ({"low": 0.7, "epoch": 0}, "epoch is 0; it must be at least 1"),
     ],
 )
