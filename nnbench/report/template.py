@@ -47,7 +47,7 @@ figures.data_sets(results)
 
 # %% [markdown]
 # ## Optimizers and activations
-# Mean test accuracy ± half of its 95 % interval. Solid frame: the best; dashed: what it cannot be told apart from.
+# Mean test accuracy ± half of its 95 % interval. Solid frame: the best; dashed: equivalent to it, or not told apart.
 
 # %%
 figures.heatmap(results)

@@ -124,7 +124,7 @@ def test_a_heatmap_frames_the_best_and_what_it_is_not_better_than():
         for column, activation in enumerate(ACTIVATIONS):
             assert ((row, column) in framed) == (f"{optimizer} {activation}" not in better)
     assert [patch.get_linestyle() for patch in framed.values()].count("-") == 1
-    assert legend(ax) == ["best", "cannot be told apart from it"]
+    assert legend(ax) == ["best", "equivalent to it, or not told apart"]
 
 
 def test_a_heatmap_tells_of_divergence_of_gaps_and_of_cells_that_it_leaves_out():

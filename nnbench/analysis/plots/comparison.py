@@ -64,7 +64,7 @@ def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes)
 def heatmap(replicas: pd.DataFrame, leaderboard: pd.DataFrame, pairs: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the mean test accuracy of each optimizer (row) with each activation (column), ± half its 95 % interval.
 
-    The best cell has a solid frame; a dashed frame has what cannot be told apart from it: whatever it is not better
+    The best cell has a solid frame; a dashed frame has what is equivalent to it or not told apart, all that it is not better
     than. Of several cells with the same optimizer and activation the best is shown, and the number of them. All tables
     are of one data set: `replicas` and `leaderboard` those of `nnbench.analysis.tables`, `pairs` that of
     `nnbench.analysis.comparison.compare`.
@@ -96,7 +96,7 @@ def heatmap(replicas: pd.DataFrame, leaderboard: pd.DataFrame, pairs: pd.DataFra
     ax.tick_params(axis="y", rotation=0)
     frames = [
         Patch(fill=False, linewidth=2, label="best"),
-        Patch(fill=False, linewidth=2, linestyle=(0, (3, 2)), label="cannot be told apart from it"),
+        Patch(fill=False, linewidth=2, linestyle=(0, (3, 2)), label="equivalent to it, or not told apart"),
     ]
     ax.legend(handles=frames, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     return ax
