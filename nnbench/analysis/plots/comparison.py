@@ -64,10 +64,10 @@ def accuracy_points(replicas: pd.DataFrame, leaderboard: pd.DataFrame, ax: Axes)
 def heatmap(replicas: pd.DataFrame, leaderboard: pd.DataFrame, pairs: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the mean test accuracy of each optimizer (row) with each activation (column), ± half its 95 % interval.
 
-    The best cell has a solid frame; a dashed frame has what is equivalent to it or not told apart, all that it is not
-    better than. Of several cells with the same optimizer and activation the best is shown, and the number of them. All tables
-    are of one data set: `replicas` and `leaderboard` those of `nnbench.analysis.tables`, `pairs` that of
-    `nnbench.analysis.comparison.compare`.
+    The best cell has a solid frame; a dashed frame has what is equivalent to it or not told apart: all others that it
+    is not better than. Of several cells with the same optimizer and activation the best is shown, and the number of
+    them. All tables are of one data set: `replicas` and `leaderboard` those of `nnbench.analysis.tables`, `pairs` that
+    of `nnbench.analysis.comparison.compare`.
     """
     choices = replicas[["cell", "optimizer", "activation"]].drop_duplicates()
     board = leaderboard.merge(choices, on="cell")  # best first
