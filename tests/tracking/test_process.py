@@ -51,7 +51,7 @@ def test_number_that_no_process_has_is_gone():
     assert process.is_gone(f"{HOST} {10**30} 5")
 
 
-@pytest.mark.parametrize("number", [os.getpid(), 99999999])
+@pytest.mark.parametrize("number", [os.getpid(), 99999999], ids=["mine", "of nobody"])
 def test_of_another_machine_nothing_is_sure(number):
     assert not process.is_gone(f"another.{HOST} {number} 5")
 
