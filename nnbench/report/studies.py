@@ -107,6 +107,18 @@ def _results(name: str, uri: str | None) -> Results | None:
         raise StudiesError(f"{problem}; give the store with --tracking-uri") from error
 
 
+def _commands(results: Results) -> list[str]:
+    """Return what trains each cell: the study's newest command where that has the cell, else the one that trained it.
+
+    A study that has changed since may call for another command than it did.
+    """
+    newest = results.coverage
+    return [
+        newest.command if newest is not None and cell.fingerprint in newest.planned else cell.command
+        for cell in results.cells.dropna(subset="fingerprint").itertuples()
+    ]
+
+
 def _section(name: str, about: Mapping[str, Any], results: Results | None) -> str:
     lines = [f"## {_title(name)}", "", f"**{_words(about.get('question', ''))}**", ""]
     if about.get("source"):
@@ -116,7 +128,7 @@ def _section(name: str, about: Mapping[str, Any], results: Results | None) -> st
     if results is None:
         command = shlex.join(["python", "-m", "nnbench", f"study={name}"])
         return "\n".join([*lines, "```bash", command, "```", "", "Not run here yet."])
-    commands = list(dict.fromkeys(map(_command, results.cells["command"])))
+    commands = list(dict.fromkeys(map(_command, _commands(results))))
     lines += ["```bash", *commands[:MOST_COMMANDS], "```"]
     minutes, report = _minutes(results), f"[report](../reports/{name}/report.html)"
     lines += ["", f"{_count(results)}, {minutes} min, {report}.", ""]

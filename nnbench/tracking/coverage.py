@@ -30,6 +30,7 @@ class Coverage:
     num_others: int = 0  # cells of the study that are not of this sweep
     about: Mapping[str, str] | None = None  # what the study says of itself, see `nnbench.protocol.study`
     to_reach: Sequence[Mapping[str, Any]] = ()
+    planned: frozenset[str] = frozenset()  # fingerprints of the cells that `command` trains, of a sweep or the newest
 
     @property
     def complete(self) -> bool:
@@ -103,7 +104,7 @@ def of_study(uri: str, study: str, *, waiting: Waiting | None = None, damaged: C
     None if the store knows no cell of it; the rest is as in `of_sweep`.
     """
     attempts = read.attempts(uri, study)
-    plan = sweeps.find(uri, study)
+    newest = plan = sweeps.find(uri, study)
     planned = set() if plan is None else set(plan["fingerprints"])
     others = _plan_of([attempt for attempt in attempts if attempt.fingerprint not in planned])
     if plan is None or others is None:
@@ -113,12 +114,13 @@ def of_study(uri: str, study: str, *, waiting: Waiting | None = None, damaged: C
     if plan is None:
         return None
     cells = _cells(plan, attempts, waiting or {}, set(damaged))
-    return Coverage(study, None, plan["command"], cells, **_of_study_itself(plan))
+    return Coverage(study, None, plan["command"], cells, **_of_study_itself(newest or plan))
 
 
 def _of_study_itself(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a plan has of the words and the bands of its study."""
-    return {"about": plan.get("about"), "to_reach": plan.get("to_reach") or ()}
+    """Return what a plan has of the words and the bands of its study, and which cells it trains."""
+    planned = frozenset(plan["fingerprints"]) if plan["command"] else frozenset()
+    return {"about": plan.get("about"), "to_reach": plan.get("to_reach") or (), "planned": planned}
 
 
 def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:

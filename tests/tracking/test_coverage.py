@@ -70,6 +70,11 @@ def test_a_study_has_the_newest_plan_and_every_other_cell(planted, fetched):
     assert (found.sweep, found.num_others) == (None, 0)
 
 
+def test_a_command_is_that_of_the_cells_of_the_newest_plan_alone(planted, fetched):
+    found = coverage.of_study(planted.uri, STUDY, damaged=fetched[1])
+    assert found.planned == {*BY_HAND}
+
+
 def test_every_record_that_is_there_is_read_and_the_damaged_are_named(planted, fetched):
     records, damaged = fetched
     assert list(damaged) == [planted.run_ids["damaged"], planted.run_ids["gone"]]
