@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnbench.sweep.verify import Comparison
 
 LOCAL_HOSTS = "localhost:*,127.0.0.1:*"  # MLflow's own default admits more than this machine
+MOST_LISTED = 100  # experiments, the newest first; the page has all
 MOST_SWEEPS = 5  # that a line names
 
 
@@ -86,7 +87,7 @@ def ui(tracking_uri: str | None, port: int) -> None:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise click.ClickException(f"port {port} is in use on this machine; give another one with --port")
     click.echo("the page is ready in some seconds; Ctrl-C ends it")
-    for experiment in store.client(uri).search_experiments(filter_string="name != 'Default'", max_results=20):
+    for experiment in store.client(uri).search_experiments(filter_string="name != 'Default'", max_results=MOST_LISTED):
         click.echo(f"{experiment.name}: http://127.0.0.1:{port}{store.page(experiment.experiment_id)}")
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **store.QUIET, **os.environ}
     command = [

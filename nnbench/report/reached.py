@@ -39,7 +39,7 @@ def check(results: Results) -> pd.DataFrame:
 def words(band: Band) -> str:
     """Return what a band is about: test/accuracy after epoch 1, smallest over seeds."""
     if band.finding is not None:
-        return f"the doctor finds: {band.finding}"
+        return "the doctor's finding"
     epoch = "" if band.epoch is None else f" after epoch {band.epoch}"
     return f"{band.metric}{epoch}, {band.over_seeds} over seeds"
 
