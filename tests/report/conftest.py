@@ -1,15 +1,12 @@
 """Studies that real command lines made, in this process, and the reports that were built of them."""
 
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 from report_cases import CLASSES, EXPERIMENT, SMALL, TARGETS, Study, Workplace
 
-# What MLflow itself does with its libraries, which is not ours to mend.
-WARNINGS_OF_MLFLOW = ("ignore:The ``noload`` loader strategy is deprecated",)
 BROKEN = '''
 from nnbench.nn.optimizers import Optimizer
 
@@ -19,13 +16,6 @@ class Broken(Optimizer):
     def step(self, grads, learning_rate_factor=1.0):
         raise RuntimeError("<script>alert('broken')</script>")
 '''
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in WARNINGS_OF_MLFLOW:
-                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(scope="session")

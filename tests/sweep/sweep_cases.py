@@ -19,7 +19,6 @@ from nnbench.protocol.cell import Cell
 
 TINY = ("dataset=iris", "hidden=[4]", "report=false")
 STEPS = 4  # of an epoch on iris: 120 samples, 32 at a time
-WARNINGS_OF_MLFLOW = "ignore:The ``noload`` loader strategy is deprecated"  # which is not ours to mend
 
 # Each does to a cell what may happen to one. A stack of a probe takes at most two epochs, so step 10 is in training.
 RULES = """

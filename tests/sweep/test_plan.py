@@ -6,14 +6,12 @@ import tracemalloc
 from dataclasses import replace
 
 import pytest
-from sweep_cases import OWN, STEPS, TINY, WARNINGS_OF_MLFLOW, Place, cells_and_data
+from sweep_cases import OWN, STEPS, TINY, Place, cells_and_data
 
 from nnbench.components import ConfigError
 from nnbench.protocol.result import run
 from nnbench.protocol.stack import start
 from nnbench.sweep import plan
-
-pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
 
 IRIS = TINY[:2]
 GRID = ("tuning=learning_rate", "tuning.num_trials=5", "tuning.seeds=2", "tuning.max_extensions=0")

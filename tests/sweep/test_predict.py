@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from sweep_cases import WARNINGS_OF_MLFLOW, Place
+from sweep_cases import Place
 
 from nnbench.data import Digits
 from nnbench.grid import activation_choices
@@ -17,7 +17,6 @@ from nnbench.places import CONF
 from nnbench.sweep import predict
 from nnbench.tracking import record
 
-pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
 SHORT = ("hidden=[8]", "seeds=2", "num_epochs=3", "report=false", "progress=false")
 MOONS = ("dataset=moons", "dataset.num_points=200")
 

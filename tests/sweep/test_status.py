@@ -6,15 +6,13 @@ import sys
 
 import pandas as pd
 import pytest
-from sweep_cases import OWN, TINY, WARNINGS_OF_MLFLOW, Place
+from sweep_cases import OWN, TINY, Place
 
 import nnbench.sweep.job
 from nnbench.report import results
 from nnbench.sweep.status import coverage
 from nnbench.tracking import publish, read, record, store
 from nnbench.tracking.coverage import Coverage
-
-pytestmark = pytest.mark.filterwarnings(WARNINGS_OF_MLFLOW)
 
 SHORT = (*TINY, "num_epochs=5", "progress=false")
 ALL = ("-m", *OWN, *SHORT, "seeds=3", "optimizer=adam,wild,seldom,broken,stopping,gd")

@@ -22,8 +22,6 @@ import pytest
 from nnbench.__main__ import main
 from nnbench.tracking import record
 
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")  # of MLflow's libraries
-
 # Replicas whose first weight is positive diverge at their first step; which ones is a matter of the seed alone.
 ERRATIC = """
 import numpy as np

@@ -9,16 +9,7 @@ from tracking_cases import Trained, train
 
 from nnbench.tracking import store
 
-# What MLflow itself does with its libraries, which is not ours to mend.
-WARNINGS_OF_MLFLOW = ("ignore:The ``noload`` loader strategy is deprecated",)
 SMALL = ("dataset=iris", "hidden=[4]", "num_epochs=3", "progress=false")
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            for warning in WARNINGS_OF_MLFLOW:
-                item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(scope="session", autouse=True)
