@@ -1,13 +1,24 @@
 """The command line: a first argument that names a command goes to click, everything else is Hydra's."""
 
 import os
+import secrets
 import sys
+from datetime import datetime
 
 from nnbench.places import COMMANDS
+from nnbench.supervision import signals_as_exceptions, stopped_by, supervise
 
 
 def main() -> int:
-    """Run the command line of this process; return the exit status."""
+    """Run the command line of this process, training in a child; return the exit status."""
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        return command()
+    sweep = new_sweep()  # one for the command, however many children it takes
+    return supervise(lambda: command(sweep))
+
+
+def command(sweep: str | None = None) -> int:
+    """Run the command line in this very process; return the exit status. `sweep` is the id of its sweep."""
     # The console script, unlike `python -m`, does not find the user's own modules in the current folder.
     if str(os.getcwd()) not in sys.path and "" not in sys.path:  # noqa: PTH109 - the text that Python itself would add
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
@@ -15,13 +26,21 @@ def main() -> int:
         from nnbench.commands import commands
 
         return commands.main(standalone_mode=True)
-    try:
-        from nnbench.app import run
+    with signals_as_exceptions():
+        try:
+            from nnbench.app import run
 
-        return run()
-    except KeyboardInterrupt:  # before the sweep started, or for the second time
-        sys.stderr.write("stopped\n")
-        return 130
+            return run(sweep or new_sweep())
+        except BaseException:
+            if (stop := stopped_by()) is None:
+                raise
+            sys.stderr.write("stopped\n")  # before the sweep began, or for the second time
+            return 128 + stop
+
+
+def new_sweep() -> str:
+    """Return an id for a sweep, unique even for sweeps that start in the same second."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
 
 
 if __name__ == "__main__":

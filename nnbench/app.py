@@ -6,14 +6,10 @@ where a job runs.
 """
 
 import os
-import secrets
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import hydra
@@ -23,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nnbench.places import CONF, EXPERIMENTS
+from nnbench.supervision import WORK, stopped_by, tell, worker_of
 
 if TYPE_CHECKING:
     from nnbench.data import Dataset
@@ -30,7 +27,12 @@ if TYPE_CHECKING:
     from nnbench.protocol.baselines import BaselineCell
     from nnbench.protocol.cell import Cell
 
-SWEEP = "NNBENCH_SWEEP"  # the variable that holds a sweep's id; it reaches the workers of every launcher
+# Variables that reach the workers of every launcher.
+SWEEP = "NNBENCH_SWEEP"  # a sweep's id
+PROCESS = "NNBENCH_PROCESS"  # the number of the process that runs it
+FULL_ERROR = "HYDRA_FULL_ERROR"  # lets Hydra raise what its launcher raises, and not print it
+SHARED_FATE = "hydra_plugins.hydra_joblib_launcher."  # where one killed worker takes the others along
+WAIT = 1.0  # seconds between looks at what other commands train
 
 
 def _place(name: str) -> str:
@@ -41,8 +43,8 @@ def _place(name: str) -> str:
 OmegaConf.register_new_resolver("nnbench", _place, replace=True)
 
 
-def run() -> int:
-    """Run this process's command line, which is Hydra's; return the exit status."""
+def run(sweep: str) -> int:
+    """Run this process's command line, which is Hydra's, as a sweep of that id; return the exit status."""
     arguments = get_args_parser().parse_args()
     asks_only = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
     if asks_only or arguments.experimental_rerun:
@@ -51,9 +53,9 @@ def run() -> int:
 
     from nnbench import grid, terminal
     from nnbench.components import ConfigError
+    from nnbench.sweep import job
 
-    # Unique even for sweeps that start in the same second.
-    os.environ[SWEEP] = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
+    os.environ[SWEEP], os.environ[PROCESS] = sweep, str(os.getpid())
     try:
         plan = grid.expand(arguments)
         cells = _cells(plan)
@@ -63,7 +65,8 @@ def run() -> int:
         terminal.print_problems(error.problems)
         return 2
 
-    terminal.print_size(*_distinct(plan, cells, datasets))
+    if not job.is_begun(plan):
+        terminal.print_size(*_distinct(plan, cells, datasets))
     if plan.jobs[0].config["inspect"]:
         from nnbench.sweep import inspection
 
@@ -138,59 +141,97 @@ def _distinct(
 
 
 def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]") -> int:
-    """Plan, let Hydra run every job unless the plan is all that is asked for, and show what came of them.
-
-    The baselines beside them are trained behind them, in this process.
+    """Plan, train every cell unless the plan is all that is asked for, and show what came of them.
 
     Returns the exit status.
     """
     from nnbench import terminal
     from nnbench.sweep import job, outcome, plan
 
-    with _signals_as_exceptions():
-        try:
-            sweep = job.prepare(grid, datasets)
+    try:
+        is_new = not job.is_begun(grid)
+        sweep = job.prepare(grid, datasets)
+        if is_new:  # or it was killed, perhaps by a cell's first steps, which are timed here
+            tell(WORK)
             left = sweep.missing()
             networks = plan.only_networks([cells[number] for number in left], [datasets[number] for number in left])
             num_fits = sum(cells[number].num_trainings() for number in left if grid.jobs[number].is_baseline)
             terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(set(sweep.finished)))
-            if grid.jobs[0].config["dry_run"]:
-                terminal.print_cells(sweep)
-                return 0
-            train_cell()
-            for number in range(grid.num_swept, len(grid.jobs)):
-                job.run(
-                    grid.jobs[number],
-                    number=number,
-                    folder=grid.folder / str(number),
-                    sweep_folder=grid.folder,
-                    activation_choices=grid.activation_choices,
-                )
-        except KeyboardInterrupt:
-            return outcome.show(grid, stopped_by=signal.SIGINT)
-        except SystemExit as stop:  # Hydra's way to say that a job raised, or ours to say SIGTERM
-            if stop.code == 128 + signal.SIGTERM:
-                return outcome.show(grid, stopped_by=signal.SIGTERM)
+        if grid.jobs[0].config["dry_run"]:
+            terminal.print_cells(sweep)
+            return 0
+        _train(grid)
+    except BaseException as error:
+        stop = stopped_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
+        if stop is not None:
+            job.close_abandoned(grid)
+            return outcome.show(grid, stopped_by=stop)
+        if isinstance(error, job.NoRoomError | LauncherError):
+            terminal.print_problems([str(error)])
             return outcome.show(grid) or 1
-        except Exception as error:  # of prepare: whatever MLflow or the disk says; nothing has been trained yet
-            way_out = "mend it, give another tracking.uri, or train with tracking=none"
-            terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}; {way_out}"])
-            return 1
-        return outcome.show(grid)
+        if not isinstance(error, Exception):
+            raise
+        # Of prepare: whatever MLflow or the disk says; nothing has been trained yet.
+        way_out = "mend it, give another tracking.uri, or train with tracking=none"
+        terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}; {way_out}"])
+        return 1
+    return outcome.show(grid)
 
 
-@contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Let SIGTERM end the process like an exit, so that open runs are closed."""
+class LauncherError(Exception):
+    """Hydra's launcher cannot run the jobs of a sweep."""
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
-        raise SystemExit(128 + number)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+def _train(grid: "Grid") -> None:
+    """Let Hydra run its jobs, again where workers were killed; then run what is left in this process.
+
+    That is the baselines, what other commands have in hand, and what was killed again in the company of other cells.
+    """
+    from nnbench import terminal
+    from nnbench.sweep import job
+
+    trouble = _launch()
+    while trouble:
+        job.close_abandoned(grid)
+        left, begun = job.left(grid), job.num_begun(grid)
+        terminal.say(f"the launcher lost its workers ({trouble}); what they had in hand is trained again")
+        trouble = _launch()
+        if trouble and (job.left(grid), job.num_begun(grid)) == (left, begun):
+            raise LauncherError(f"the launcher cannot go on: {trouble}")
+
+    is_told = False
+    while left := job.left(grid):
+        for number in left:
+            job.run(
+                grid.jobs[number],
+                number=number,
+                folder=grid.folder_of(number),
+                sweep_folder=grid.folder,
+                activation_choices=grid.activation_choices,
+                patient=True,
+            )
+        if job.left(grid) == left:
+            if not is_told:
+                terminal.say("waiting for cells that another command trains; Ctrl-C ends the waiting")
+            is_told = True
+            time.sleep(WAIT)
+
+
+def _launch() -> str:
+    """Let Hydra run its jobs; return what became of its launcher, or nothing if all is well."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
     try:
-        yield
+        train_cell()
+    except Exception as error:
+        if stopped_by() is not None:
+            raise
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        os.environ.pop(FULL_ERROR)
+        if before is not None:
+            os.environ[FULL_ERROR] = before
+    return ""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -201,10 +242,12 @@ def train_cell(config: DictConfig) -> None:
 
     settings = HydraConfig.get()
     multirun = settings.mode == RunMode.MULTIRUN
-    job.run(
-        grid.job_of(config, settings),
-        number=int(settings.job.num) if multirun else 0,
-        folder=Path(settings.runtime.output_dir),
-        sweep_folder=Path(settings.runtime.cwd, settings.sweep.dir if multirun else settings.run.dir),
-        activation_choices=grid.activation_choices([source.path for source in settings.runtime.config_sources]),
-    )
+    with worker_of(int(os.environ.get(PROCESS, 0))):
+        job.run(
+            grid.job_of(config, settings),
+            number=int(settings.job.num) if multirun else 0,
+            folder=Path(settings.runtime.output_dir),
+            sweep_folder=Path(settings.runtime.cwd, settings.sweep.dir if multirun else settings.run.dir),
+            activation_choices=grid.activation_choices([source.path for source in settings.runtime.config_sources]),
+            alone=not (multirun and settings.launcher._target_.startswith(SHARED_FATE)),
+        )

@@ -82,6 +82,10 @@ class Grid:
     model_files: Mapping[str, Path]  # the file of each choice of model
     num_swept: int  # the jobs that Hydra runs; behind them stand the baselines that go beside them
 
+    def folder_of(self, number: int) -> Path:
+        """Return the folder of a job."""
+        return self.folder / str(number) if self.multirun else self.folder
+
 
 def activation_choices(folders: Iterable[Path | str]) -> dict[str, Any]:
     """Return the configuration of every activation by its name; a folder hides those behind it."""

@@ -40,10 +40,11 @@ class Broken(Sign):
         raise RuntimeError("the update rule is wrong")
 """
 
-# Sends its own process a signal in the middle of a cell: `stop` holds the signal and how many cells may pass before.
+# Sends the command a signal in the middle of a cell: `stop` holds the signal and how many cells may pass before.
 # Curves reach the store after every epoch, not every ten seconds, so that a short cell is as visible as a long one.
 STOPPING = """
 import os
+import time
 from pathlib import Path
 
 import nnbench.sweep.job
@@ -61,7 +62,8 @@ class Stopping(Adam):
             order.write_text(f"{number} {cells - 1}")
             if cells == 0:
                 order.unlink()
-                os.kill(os.getpid(), number)
+                os.kill(os.getppid(), number)
+                time.sleep(60)  # nobody who was told to stop takes so long
 """
 STOPPED = ("-m", "--config-dir", "mine", "plugins=[stopping]", "optimizer=stopping", "activation=relu,tanh,sigmoid")
 STOPPED += ("seeds=2", "num_epochs=4", "report=false")
@@ -164,7 +166,7 @@ def test_the_first_command_tracks_every_cell_and_replica(comparison):
 
 
 def test_outputs_stay_below_the_current_folder(comparison):
-    assert {*outcome(comparison[0])} <= {"mlflow.db", "mlflow.db.lock", "mlartifacts", "multirun"}
+    assert {*outcome(comparison[0])} <= {"mlflow.db", "mlflow.db.lock", "mlartifacts", "multirun", ".nnbench"}
 
 
 def test_the_recorded_accuracy_is_that_of_the_recorded_network(comparison):
@@ -446,7 +448,7 @@ def test_inspect_counts_the_samples_and_creates_nothing_but_a_picture(tmp_path):
 
 def test_a_study_sweeps_by_itself_without_mlflow(tmp_path):
     names = "['nnbench', 'study=xor', 'optimizer=nesterov,gd', 'num_epochs=2,1', 'seeds=2', 'tracking=none']"
-    code = f"import sys; sys.argv = {names}; from nnbench.__main__ import main; status = main()"
+    code = f"import sys; sys.argv = {names}; from nnbench.__main__ import command; status = command()"
 
     printed = python(tmp_path, f"{code}; print(status, *sorted({{'mlflow', 'sqlalchemy'}} & {{*sys.modules}}))")
 
@@ -458,7 +460,7 @@ def test_a_study_sweeps_by_itself_without_mlflow(tmp_path):
     for label, entry in found.items():
         assert label == f"{entry.choices['optimizer']} leaky_relu num_epochs={entry.history()['epoch'].max()}"
         assert entry.identity.fingerprint == fingerprint(entry.config, entry.cell["dataset"]["digest"], {})
-    assert outcome(tmp_path) == ["multirun"]
+    assert outcome(tmp_path) == [".nnbench", "multirun"]
 
 
 @pytest.mark.parametrize(
@@ -470,9 +472,9 @@ def test_questions_are_answered_without_heavy_imports(tmp_path, flags, shown):
     code = f"""
 import sys
 sys.argv = {["nnbench", *flags]}
-from nnbench.__main__ import main
+from nnbench.__main__ import command
 try:
-    status = main()
+    status = command()
 except SystemExit as ended:
     status = ended.code
 print("imported", *sorted({heavy} & {{*sys.modules}}))

@@ -3,14 +3,19 @@
 `prepare` is called once for a sweep, before any job; `run` once for each job, in whatever process the launcher chose.
 """
 
+import errno
+import json
+import os
+import shutil
 import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -24,7 +29,9 @@ from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
 from nnbench.protocol.result import CellResult, Stage
 from nnbench.protocol.result import run as run_cell
 from nnbench.settings import parse
-from nnbench.sweep.sweep_file import SweepFile
+from nnbench.supervision import WORK, stopped_by, tell
+from nnbench.sweep.claims import Claim
+from nnbench.sweep.sweep_file import NAME, SweepFile
 from nnbench.terminal import CellProgress, say
 from nnbench.tracking import contents, record, sweeps
 from nnbench.tracking.record import Identity
@@ -37,6 +44,9 @@ if TYPE_CHECKING:
 
 PAUSES = (0.3, 1.0, 3.0)  # seconds between attempts to publish to a local database
 FLUSH_EVERY = 10.0  # seconds between the flushes of a training cell's curves to MLflow
+BEGUN = "begun.json"  # in a job's folder while its cell is not done: a line of `attempts`
+MOST_KILLS = 2  # times that a cell's process may be killed before the cell is to blame
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def fingerprints(plan: Grid, datasets: "Sequence[Dataset]") -> list[str]:
@@ -47,19 +57,29 @@ def fingerprints(plan: Grid, datasets: "Sequence[Dataset]") -> list[str]:
     ]
 
 
+def is_begun(plan: Grid) -> bool:
+    """Whether a process before this one has begun the sweep, and was killed."""
+    return (plan.folder / NAME).exists()
+
+
 def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     """Find what there is to train; unless that alone is asked for, create folder and store, and announce the sweep.
 
     What earlier commands could not publish is published first.
     """
     first = plan.jobs[0]
+    if is_begun(plan):
+        close_abandoned(plan)
+        return SweepFile.read(plan.folder)
+    marks = fingerprints(plan, datasets)
     sweep = SweepFile(
         sweep=plan.sweep,
         study=first.study,
         command=plan.command,
         labels=[job.label for job in plan.jobs],
         choices=[_choices(job) for job in plan.jobs],
-        fingerprints=fingerprints(plan, datasets),
+        fingerprints=marks,
+        results_before=_results_before(marks),
         about=first.config["about"],
         to_reach=first.config["to_reach"],
     )
@@ -84,6 +104,12 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     return sweep
 
 
+def _results_before(marks: Sequence[str]) -> dict[str, str]:
+    """Return where each cell that has been trained below the current folder has its newest result, by fingerprint."""
+    found = {mark: Claim(Path.cwd(), mark).result() for mark in marks}
+    return {mark: place for mark, place in found.items() if place is not None}
+
+
 def _choices(job: Job) -> dict[str, str]:
     """Return the names chosen in each group that matters to a job; to a baseline no optimizer does."""
     return {group: name for group, name in job.choices.items() if not job.is_baseline or group in OF_BASELINES}
@@ -100,6 +126,16 @@ def _open_store(first: Job) -> None:
     publish.close_abandoned(first.tracking_uri, first.experiment)
 
 
+def close_abandoned(plan: Grid) -> None:
+    """Close the runs in a local store that workers which were killed have left open."""
+    from nnbench.tracking import publish
+
+    first = plan.jobs[0]
+    if first.tracked and _is_local(first):
+        with suppress(Exception):  # or the next command does it
+            publish.close_abandoned(first.tracking_uri, first.experiment)
+
+
 def _finished(first: Job, fingerprints: Sequence[str]) -> dict[str, str]:
     from nnbench.tracking import read
 
@@ -108,9 +144,21 @@ def _finished(first: Job, fingerprints: Sequence[str]) -> dict[str, str]:
 
 
 def run(
-    job: Job, *, number: int, folder: Path, sweep_folder: Path, activation_choices: Mapping[str, Mapping[str, Any]]
+    job: Job,
+    *,
+    number: int,
+    folder: Path,
+    sweep_folder: Path,
+    activation_choices: Mapping[str, Mapping[str, Any]],
+    alone: bool = True,
+    patient: bool = False,
 ) -> None:
-    """Train a cell unless its result is there, and leave a record of whatever happens."""
+    """Train a cell unless its result is there or on its way, and leave a record of whatever happens.
+
+    A cell that another command has in hand is left to it; so is, for the end, one that was killed more than once in
+    company, where a kill costs other cells, too (`alone` is false). The sweep comes back to both, see `left`, as
+    `patient` as it takes. Raises `NoRoomError` if the disk is full.
+    """
     sweep = SweepFile.read(sweep_folder)
     mark = sweep.fingerprints[number]
     identity = Identity(
@@ -131,28 +179,73 @@ def run(
     if mark in sweep.fingerprints[:number]:
         progress.line(f"is the same setting as cell {sweep.fingerprints.index(mark) + 1}; trained once")
         return
+    if has_outcome(folder):  # an earlier process of this sweep has left it
+        return
     if mark in sweep.finished and _fetched(job, sweep.finished[mark], folder, progress):
         return
+    claim = Claim(Path.cwd(), mark) if job.config["resume"] else None
+    with nullcontext(True) if claim is None else claim.taken(sweep.sweep) as taken:
+        if not taken:
+            if not patient:
+                progress.line(f"is in the hands of {cast(Claim, claim).holder()}; this sweep comes back to it")
+            return
+        if claim is not None and claim.result() != sweep.results_before.get(mark) and _copied(claim, folder, progress):
+            return
+        attempt = _Attempt(job, identity, folder, claim)
+        killed = attempts(folder)
+        if len(killed) < MOST_KILLS or (alone and not killed[-1]):
+            attempt.make(activation_choices, progress, alone=alone)
+        elif alone:
+            error = KilledError(f"its process was killed, or left, {len(killed)} times; perhaps it wants more memory")
+            attempt.failed(error)
+            progress.line(f"failed: {error}")
 
-    attempt = _Attempt(job, identity, folder, started=time.time())
+
+def has_outcome(folder: Path) -> bool:
+    """Whether a job's folder has a record of a result or of a failure."""
     try:
-        # One BLAS thread: small matrices gain nothing from more, and the bits stay the same.
-        with progress, threadpool_limits(1):
-            cell = parse(job.config, job.choices, activation_choices)
-            line = attempt.fit(cell) if isinstance(cell, BaselineCell) else attempt.train(cell, progress)
-        progress.line(line)
-    except Exception as error:  # one failure costs one cell
-        attempt.failed(error)
-        progress.line(f"failed: {type(error).__name__}: {error}")
-    except SystemExit as error:
-        if error.code == 128 + signal.SIGTERM:
-            attempt.interrupted(error)
-            raise
-        attempt.failed(error)  # a plugin has called sys.exit
-        progress.line(f"failed: {type(error).__name__}: {error}")
-    except BaseException as error:
-        attempt.interrupted(error)
-        raise
+        cell = json.loads((folder / record.FOLDER / record.CELL).read_text(encoding="utf-8"))
+        return cell["status"] != "interrupted"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def left(plan: Grid) -> list[int]:
+    """Return the jobs that have no outcome in the folder of their sweep, without those that repeat another."""
+    marks = SweepFile.read(plan.folder).fingerprints
+    return [
+        number
+        for number, mark in enumerate(marks)
+        if mark not in marks[:number] and not has_outcome(plan.folder_of(number))
+    ]
+
+
+def num_begun(plan: Grid) -> int:
+    """Return how often the cells that are left have been begun."""
+    return sum(len(attempts(plan.folder_of(number))) for number in left(plan))
+
+
+def attempts(folder: Path) -> list[bool]:
+    """Return of each time that a job's cell was begun, and not ended, whether it was trained alone."""
+    try:
+        content = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return content if isinstance(content, list) else []
+
+
+def _copied(claim: Claim, folder: Path, progress: CellProgress) -> bool:
+    """Bring the result that another command has just left; tell whether it is whole."""
+    place = claim.result()
+    if place is None:
+        return False
+    source = claim.root / place
+    try:
+        record.copy(source, folder)
+    except (OSError, ValueError):
+        return False
+    progress.line(f"was trained by another command meanwhile, in {os.path.relpath(source.parent)}")
+    return True
 
 
 def _fetched(job: Job, run_id: str, folder: Path, progress: CellProgress) -> bool:
@@ -168,17 +261,53 @@ def _fetched(job: Job, run_id: str, folder: Path, progress: CellProgress) -> boo
     return True
 
 
+class KilledError(Exception):
+    """The process that trained a cell was killed, again and again."""
+
+
+class NoRoomError(SystemExit):
+    """The disk is full, so that no cell can leave a record; ends the sweep, whichever launcher runs its jobs."""
+
+
+def _no_room(error: OSError, folder: Path) -> NoRoomError:
+    """Return the end of a sweep whose disk is full."""
+    free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
+    place = error.filename or folder
+    way_out = "make room and give the command again; what is done is safe"
+    return NoRoomError(f"{place} cannot be written: {error.strerror}, {free / 1e6:.1f} MB are free; {way_out}")
+
+
 class _Attempt:
     """One try at a cell; what it knows of MLflow and of the clock."""
 
-    def __init__(self, job: Job, identity: Identity, folder: Path, *, started: float):
+    def __init__(self, job: Job, identity: Identity, folder: Path, claim: Claim | None):
         self.job = job
         self.identity = identity
         self.folder = folder
-        self.started = started
+        self.claim = claim
+        self.started = time.time()
         self.live: Publisher | None = None
         self.last_flush = perf_counter()
         self.reached = "its start"
+
+    def make(self, activation_choices: Mapping[str, Mapping[str, Any]], progress: CellProgress, *, alone: bool) -> None:
+        """Train the cell, or fit it, and leave a record of whatever happens."""
+        tell(WORK)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / BEGUN).write_text(json.dumps([*attempts(self.folder), alone]), encoding="utf-8")
+            # One BLAS thread: small matrices gain nothing from more, and the bits stay the same.
+            with progress, threadpool_limits(1):
+                cell = parse(self.job.config, self.job.choices, activation_choices)
+                line = self.fit(cell) if isinstance(cell, BaselineCell) else self.train(cell, progress)
+            progress.line(line)
+        except BaseException as error:
+            if stopped_by() is not None or isinstance(error, KeyboardInterrupt | GeneratorExit):
+                self.interrupted(error)
+                raise
+            # One failure costs one cell, that of a plugin which calls sys.exit, too.
+            self.failed(error)
+            progress.line(f"failed: {type(error).__name__}: {error}")
 
     def train(self, cell: Cell, progress: CellProgress) -> str:
         """Train, write the record, publish it; return a line on the outcome."""
@@ -205,21 +334,30 @@ class _Attempt:
         return f"test accuracy {accuracy:.2%}, {fits}, {result.fit_seconds:.1f} s{said}" + self._publish()
 
     def _write(self, dataset: "Dataset", result: CellResult | BaselineResult) -> None:
-        record.write(
+        written = record.write(
             self.folder, self.identity, self.job.config, self.job.choices, dataset, result, started=self.started
         )
+        (self.folder / BEGUN).unlink()
+        if self.claim is not None:
+            self.claim.keep_result(written)
 
     def failed(self, error: BaseException) -> None:
-        """Record an exception as the cell's result."""
-        record.write_failure(
-            self.folder,
-            self.identity,
-            self.job.config,
-            self.job.choices,
-            error=error,
-            details=traceback.format_exc(),
-            started=self.started,
-        )
+        """Record an exception as the cell's result; raises `NoRoomError` where it is that the disk is full."""
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise _no_room(error, self.folder) from error
+        try:
+            record.write_failure(
+                self.folder,
+                self.identity,
+                self.job.config,
+                self.job.choices,
+                error=error,
+                details="".join(traceback.format_exception(error)),
+                started=self.started,
+            )
+        except OSError as second:
+            raise _no_room(second, self.folder) from second
+        (self.folder / BEGUN).unlink(missing_ok=True)
         self._publish()
 
     def interrupted(self, error: BaseException) -> None:
@@ -228,16 +366,19 @@ class _Attempt:
             if self.live is not None:
                 self.live.close("interrupted")
             return
-        by_signal = {KeyboardInterrupt: "Ctrl-C", SystemExit: "SIGTERM"}
-        cause = by_signal.get(type(error), type(error).__name__)
-        record.write_interruption(
-            self.folder,
-            self.identity,
-            self.job.config,
-            self.job.choices,
-            reason=f"stopped by {cause} at {self.reached}",
-            started=self.started,
-        )
+        stop = stopped_by()
+        cause = "Ctrl-C" if stop == signal.SIGINT else type(error).__name__ if stop is None else stop.name
+        try:
+            record.write_interruption(
+                self.folder,
+                self.identity,
+                self.job.config,
+                self.job.choices,
+                reason=f"stopped by {cause} at {self.reached}",
+                started=self.started,
+            )
+        except OSError:  # the disk is full; the run in MLflow, if there is one, is closed by the next command
+            return
         if self.live is not None or (self.job.tracked and _is_local(self.job)):
             self._publish()
 

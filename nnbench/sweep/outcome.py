@@ -15,7 +15,7 @@ from nnbench.tracking import record
 
 def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
     """Print the outcome of a sweep; return the exit status: 1 if a cell failed, 128 + signal if it was stopped."""
-    folders = [plan.folder / str(number) for number in range(len(plan.jobs))] if plan.multirun else [plan.folder]
+    folders = [plan.folder_of(number) for number in range(len(plan.jobs))]
     found: list[tuple[str, record.Record]] = []
     failures = []
     for job, folder in zip(plan.jobs, folders, strict=True):

@@ -21,11 +21,14 @@ class SweepFile:
     about: dict[str, str] | None = None  # what the study says of itself, see `nnbench.protocol.study`
     to_reach: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, str] = field(default_factory=dict)  # fingerprint -> id of the run that has the result already
+    results_before: dict[str, str] = field(default_factory=dict)  # fingerprint -> record folder of an earlier command
 
     def write(self, folder: Path) -> None:
         """Write it into the sweep's folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / NAME).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        temporary = folder / f"{NAME}.tmp"
+        temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        temporary.replace(folder / NAME)
 
     @classmethod
     def read(cls, folder: Path) -> "SweepFile":

@@ -333,6 +333,20 @@ def new_folder(job_folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def copy(source: Path, job_folder: Path) -> None:
+    """Copy a record folder into that of another job; raises ValueError if it is damaged.
+
+    The copy is not published: its runs are those of the source, to which it points.
+    """
+    check(source)
+    with new_folder(job_folder) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        (folder / MANIFEST).unlink()
+    beside = source.parent / PUBLISHED
+    note = beside.read_text(encoding="utf-8") if beside.exists() else json.dumps({"copy_of": str(source)})
+    (job_folder / PUBLISHED).write_text(note, encoding="utf-8")
+
+
 def _finish(temporary: Path, final: Path) -> None:
     """Write the manifest, force everything to the disk and give the folder its name."""
     manifest = {}

@@ -1,0 +1,75 @@
+"""Who trains a cell: one process at a time of all that work below a folder, and what is left of one that died.
+
+Each cell has a folder of its own below `.nnbench`, by its fingerprint: a lock that the kernel takes back from a dead
+process, who holds it, where the last result lies, and the checkpoint of a long training.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nnbench.tracking import process
+
+CELLS = Path(".nnbench", "cells")  # below the current folder
+HOLDER = "holder.json"
+RESULT = "result.json"
+CHECKPOINT = "checkpoint"
+
+
+class Claim:
+    """The right to train the cell of a fingerprint below the folder `root`."""
+
+    def __init__(self, root: Path, fingerprint: str):
+        self.root = root
+        self.folder = root / CELLS / fingerprint[:32]
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the cell's training is kept while it is not done."""
+        return self.folder / CHECKPOINT
+
+    @contextmanager
+    def taken(self, sweep: str) -> Iterator[bool]:
+        """Take the claim if nobody has it, and tell whether this process has it now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+                self._write(HOLDER, {"process": process.mark(), "sweep": sweep, "since": since})
+                yield True
+        except Timeout:
+            yield False
+
+    def holder(self) -> str:
+        """Return who holds the claim, in words."""
+        holder = self._read(HOLDER)
+        host, _, number = str(holder.get("process", "")).rpartition(" ")[0].rpartition(" ")
+        if not number:
+            return "another process"
+        return f"process {number} on {host} (sweep {holder.get('sweep')}, since {holder.get('since')})"
+
+    def result(self) -> str | None:
+        """Return the record folder of the cell's newest result that was trained below the root, as a path from it."""
+        return self._read(RESULT).get("record")
+
+    def keep_result(self, folder: Path) -> None:
+        """Remember the record folder of a result."""
+        self._write(RESULT, {"record": os.path.relpath(folder, self.root)})
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _write(self, name: str, content: dict[str, str]) -> None:
+        temporary = self.folder / f"{name}.tmp"
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(self.folder / name)
