@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nnbench.places import CONF, EXPERIMENTS
-from nnbench.supervision import WORK, stopped_by, tell, worker_of
+from nnbench.supervision import WORK, name_of_this_process, stopped_by, tell, worker_of
 
 if TYPE_CHECKING:
     from nnbench.data import Dataset
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Variables that reach the workers of every launcher.
 SWEEP = "NNBENCH_SWEEP"  # a sweep's id
-PROCESS = "NNBENCH_PROCESS"  # the number of the process that runs it
+PROCESS = "NNBENCH_PROCESS"  # the process that runs it
 FULL_ERROR = "HYDRA_FULL_ERROR"  # lets Hydra raise what its launcher raises, and not print it
 SHARED_FATE = "hydra_plugins.hydra_joblib_launcher."  # where one killed worker takes the others along
 WAIT = 1.0  # seconds between looks at what other commands train
@@ -55,7 +55,7 @@ def run(sweep: str) -> int:
     from nnbench.components import ConfigError
     from nnbench.sweep import job
 
-    os.environ[SWEEP], os.environ[PROCESS] = sweep, str(os.getpid())
+    os.environ[SWEEP], os.environ[PROCESS] = sweep, name_of_this_process()
     try:
         plan = grid.expand(arguments)
         cells = _cells(plan)
@@ -173,7 +173,8 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             raise
         # Of prepare: whatever MLflow or the disk says; nothing has been trained yet.
         way_out = "mend it, give another tracking.uri, or train with tracking=none"
-        terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {error}; {way_out}"])
+        reason = str(error).partition("\n")[0]
+        terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {reason}; {way_out}"])
         return 1
     return outcome.show(grid)
 
@@ -242,7 +243,7 @@ def train_cell(config: DictConfig) -> None:
 
     settings = HydraConfig.get()
     multirun = settings.mode == RunMode.MULTIRUN
-    with worker_of(int(os.environ.get(PROCESS, 0))):
+    with worker_of(os.environ.get(PROCESS, "")):
         job.run(
             grid.job_of(config, settings),
             number=int(settings.job.num) if multirun else 0,

@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from nnbench.tracking import process
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_PRESS = 0.5  # seconds in which a signal that comes twice is one: from the terminal and from the parent
@@ -25,10 +28,6 @@ _to_parent: int | None = None  # the pipe on which a child tells what it does
 _told: set[bytes] = set()
 _stopped_by: int | None = None
 WORK, END = b"w", b"e"
-
-
-class WorkerStoppedError(Exception):
-    """A worker of a launcher got a signal to stop."""
 
 
 def supervise(work: Callable[[], int]) -> int:
@@ -166,34 +165,47 @@ def _handlers(stop: Callable[[int, FrameType | None], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def worker_of(parent: int) -> Iterator[None]:
-    """Let a worker of a launcher end with its parent, a process number, and be told to stop as its parent is.
+def name_of_this_process() -> str:
+    """Return what `worker_of` is to be told of the process that runs a sweep."""
+    return f"{_namespace()} {process.mark()}"
 
-    Nothing is done in the parent itself, nor in the job of a cluster, whose parent is another process.
+
+@contextmanager
+def worker_of(parent: str) -> Iterator[None]:
+    """Let a worker of a launcher end with the process of that name, and be told to stop as that is.
+
+    Nothing is done in that process itself, nor where nobody can tell whether it still runs: on another machine, as with
+    a cluster, or in another container.
     """
-    if os.getppid() != parent:
+    namespace, _, mark = parent.partition(" ")
+    if namespace != _namespace() or mark == process.mark() or not process.is_of_this_machine(mark):
         yield
         return
 
     def stop_without_parent() -> None:
-        while os.getppid() == parent:
+        while not process.is_gone(mark):
             time.sleep(ASK_EVERY)
         _stop_this_process()
 
+    if process.is_gone(mark):  # before this job came out of its queue
+        os._exit(128 + signal.SIGTERM)
     name = "the parent's end"
     if not any(thread.name == name for thread in threading.enumerate()):
         threading.Thread(target=stop_without_parent, name=name, daemon=True).start()
     try:
         with signals_as_exceptions():
             yield
-    except BaseException as error:
-        if (stop := stopped_by()) is not None:  # this worker, not the whole sweep
-            raise WorkerStoppedError(f"a worker was stopped by {stop.name}") from error
-        raise
     finally:
-        if os.getppid() != parent:  # or it would take the next job
-            os._exit(128 + signal.SIGTERM)
+        if stopped_by() is not None or process.is_gone(mark):  # or it would take the next job
+            os._exit(128 + (stopped_by() or signal.SIGTERM))
+
+
+def _namespace() -> str:
+    """Return which processes this one sees, where the system knows such a thing."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return "-"
 
 
 def _stop_this_process() -> NoReturn:

@@ -5,18 +5,22 @@ its own. `step(grads, factor)` changes `params` in place; `factor` is the schedu
 State arrays have the shape of `params` and start at zero; nothing of that size is allocated in a step (but the masks of
 Rprop).
 
-To add one: a class derived from `Optimizer` that names its state arrays, and a file in `conf/optimizer/`. Defaults are
-the paper's where it gives them; for plain gradient descent and momentum, which have no such paper, the learning rate is
-0.01, "typically works" in Bengio, 2012, arXiv:1206.5533, section 3.1.1.
+To add one: a class derived from `Optimizer` that names its state arrays, and a file in `conf/optimizer/`. What else it
+keeps from step to step are attributes, each a number, a text or an array of its own; no other can be saved.
+Defaults are the paper's where it gives them; for plain gradient descent and momentum, which have no such paper, the
+learning rate is 0.01, "typically works" in Bengio, 2012, arXiv:1206.5533, section 3.1.1.
 """
 
+import json
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Hyperparameter: TypeAlias = float | NDArray
+BESIDE_STATE = ("params", "scratch")  # the model's, and what no step leaves anything in
+PLAIN = (type(None), bool, int, float, str)
 
 
 class Optimizer:
@@ -47,14 +51,33 @@ class Optimizer:
         self.params = params
 
     def state(self) -> dict[str, NDArray]:
-        """Return what a continued training needs, by name."""
-        return {"num_steps": np.array(self.num_steps)} | {name: getattr(self, name) for name in self.state_names}
+        """Return what a continued training needs, by name: all that this holds but for the parameters and scratch.
+
+        Numbers and texts, alone or in a tuple, become JSON in an array of their own. Raises TypeError for anything else
+        that is no array of numbers: nobody knows whether a step changes it.
+        """
+        return {name: self._packed(name, value) for name, value in vars(self).items() if name not in BESIDE_STATE}
 
     def restore(self, state: dict[str, NDArray]) -> None:
         """Go on from what `state` returned."""
-        self.num_steps = int(state["num_steps"])
-        for name in self.state_names:
-            np.copyto(getattr(self, name), state[name])
+        for name, value in state.items():
+            if value.dtype.kind == "U":
+                plain = json.loads(value.item())
+                setattr(self, name, tuple(plain) if isinstance(plain, list) else plain)
+            else:
+                setattr(self, name, value.copy() if value.ndim else value[()])
+
+    def _packed(self, name: str, value: Any) -> NDArray:
+        if type(value) is np.ndarray or isinstance(value, np.generic):
+            array = np.asarray(value)
+            if array.dtype.kind in "biufc":
+                return array
+        elif all(type(part) in PLAIN for part in (value if type(value) is tuple else [value])):
+            return np.array(json.dumps(value))
+        raise TypeError(
+            f"{type(self).__name__} cannot be saved: {name} is a {type(value).__name__}; keep state in arrays and "
+            "numbers, or define state() and restore()"
+        )
 
     def cast(self, coefficient: Hyperparameter) -> NDArray:
         """Return a coefficient in the dtype of the parameters, computed in float64 so that a stack changes no bits."""

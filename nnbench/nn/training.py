@@ -8,11 +8,12 @@ there. So does one that has lost patience, which is no failure: its curves stay 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from math import inf
 from numbers import Integral
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from nnbench.nn.diagnostics import NOISE_BATCHES, Diagnostics, Watch, norms_by_layer, watched_steps
 from nnbench.nn.mlp import MLP
 from nnbench.nn.optimizers import Optimizer
+from nnbench.nn.saving import read_arrays, write_arrays
 from nnbench.nn.schedules import Constant, Schedule
 
 Selection: TypeAlias = Literal["best", "last"]
@@ -300,51 +302,105 @@ class Training:
         if self.watch is not None:
             self.watch.take(rows)
 
-    def save(self, path: Path | str) -> None:
-        """Write all that `restore` needs to continue bit for bit: arrays and JSON, no code."""
+    def save(self, path: Path | str, *, identity: str = "") -> None:
+        """Write all that `restore` needs to continue bit for bit, whole or not at all: arrays and JSON, no code.
+
+        `identity` says whose state it is beyond what can be seen of it. Raises TypeError where a part may keep
+        something that would not be saved, OSError where the file cannot be written.
+        """
+        for part in (self.schedule, self.model.loss, *self.model.activations):
+            dataclass_params = getattr(part, "__dataclass_params__", None)
+            if getattr(part, "__dict__", None) and not (dataclass_params and dataclass_params.frozen):
+                raise TypeError(
+                    f"{type(part).__name__} may change while it trains, so that no training with it can be saved; "
+                    "make it a frozen dataclass"
+                )
+        arrays = self._arrays()
+        for (name, one), (other, two) in combinations([*arrays.items(), ("grads", self.model.grads)], 2):
+            if np.may_share_memory(one, two):
+                raise TypeError(
+                    f"{name} and {other} share memory, and would not do so in a training that continues, so that none "
+                    "can be saved; make one a copy"
+                )
         plain = {
             **{name: getattr(self, name) for name in self._number_names},
-            "architecture": self.model.architecture(),
-            "optimizer": type(self.optimizer).__name__,
+            **self._origin(identity),
             "rngs": [rng.bit_generator.state for rng in self.rngs],
+            "watch_seconds": self._watch_seconds(),
         }
+        history = {f"history/{name}": values for name, values in self.history.items()}
+        write_arrays(Path(path), {"plain": np.array(json.dumps(plain)), **arrays, **history})
+
+    def restore(self, path: Path | str, *, identity: str = "") -> None:
+        """Continue from what `save` wrote; this training must be new, and built with the same settings.
+
+        Raises ValueError, and changes nothing, if the file is damaged or of another training; OSError if it cannot be
+        read.
+        """
+        if self.epoch or len(self.active) < len(self.diverged_step):
+            raise ValueError(f"this training has done {self.epoch} epochs; build a new one to continue {path} with")
+        arrays = read_arrays(Path(path))
+        plain = json.loads(str(arrays.get("plain", "{}")))
+        for what, own in json.loads(json.dumps(self._origin(identity))).items():  # as JSON holds it, without tuples
+            if plain.get(what) != own:
+                raise ValueError(f"{path} is of another training: its {what} is {plain.get(what)}; wanted is {own}")
+        try:
+            self._check_arrays(arrays, plain["epoch"])
+            rngs = [np.random.Generator(type(self.rngs[place].bit_generator)(0)) for place in arrays["active"]]
+            for rng, state in zip(rngs, plain["rngs"], strict=True):
+                rng.bit_generator.state = state
+            numbers = {name: plain[name] for name in self._number_names}
+            watch_seconds = plain["watch_seconds"]
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is not the state of such a training ({error!r}); delete it") from error
+
+        self._take(arrays["active"])
+        self.rngs = rngs
+        np.copyto(self.model.params, arrays["params"])
+        if self.watch is not None:
+            np.copyto(self.watch.start_params, arrays["start_params"])
+            self.watch.seconds = watch_seconds
+        self.optimizer.restore(_below("optimizer/", arrays))
+        for name in self._array_names:
+            setattr(self, name, arrays[name])
+        for name, number in numbers.items():
+            setattr(self, name, number)
+        self.history = _below("history/", arrays)
+
+    def _origin(self, identity: str) -> dict[str, Any]:
+        """Return what a state has in common with the training that continues it, as JSON can hold it."""
+        return {
+            "network": {**self.model.architecture(), "replicas": len(self.diverged_step)},
+            "optimizer": type(self.optimizer).__name__,
+            "identity": identity,
+        }
+
+    def _arrays(self) -> dict[str, NDArray]:
+        """Return all arrays of the present state but for the history, by the name that they have in a file."""
         arrays = {name: getattr(self, name) for name in self._array_names}
         arrays |= {"params": self.model.params}
         if self.watch is not None:
             arrays |= {"start_params": self.watch.start_params}
-        arrays |= {f"optimizer/{name}": value for name, value in self.optimizer.state().items()}
-        arrays |= {f"history/{name}": values for name, values in self.history.items()}
-        with Path(path).open("wb") as file:
-            np.savez(file, plain=np.array(json.dumps(plain)), **arrays)
+        return arrays | {f"optimizer/{name}": value for name, value in self.optimizer.state().items()}
 
-    def restore(self, path: Path | str) -> None:
-        """Continue from what `save` wrote; this training must have been built with the same settings."""
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        plain = json.loads(str(arrays.pop("plain")))
-        if (
-            plain["architecture"] != self.model.architecture()
-            or arrays["selected_params"].shape != self.selected_params.shape
-        ):
-            raise ValueError(
-                f"{path} holds another network: {plain['architecture']}; this one is {self.model.architecture()}"
-            )
-        if plain["optimizer"] != type(self.optimizer).__name__:
-            raise ValueError(
-                f"{path} was trained with {plain['optimizer']}; this training has {type(self.optimizer).__name__}"
-            )
-        self._take(arrays["active"])
-        np.copyto(self.model.params, arrays["params"])
-        if self.watch is not None:
-            np.copyto(self.watch.start_params, arrays["start_params"])
-        self.optimizer.restore(_below("optimizer/", arrays))
-        for rng, state in zip(self.rngs, plain["rngs"], strict=True):
-            rng.bit_generator.state = state
-        for name in self._array_names:
-            setattr(self, name, arrays[name])
-        for name in self._number_names:
-            setattr(self, name, plain[name])
-        self.history = _below("history/", arrays)
+    def _check_arrays(self, arrays: Mapping[str, NDArray], epoch: int) -> None:
+        """Raise KeyError or ValueError unless these can become the arrays of this new training."""
+        active, num_replicas = arrays["active"], len(self.diverged_step)
+        if not np.array_equal(active, np.intersect1d(active, np.arange(num_replicas))):
+            raise ValueError(f"active is {active.tolist()}, of {num_replicas} replicas")
+        wanted = {f"history/{name}": np.empty((epoch, num_replicas)) for name in _below("history/", arrays)}
+        for name, own in self._arrays().items():
+            if name == "active":
+                wanted[name] = own[: len(active)]
+            elif name in self._array_names:
+                wanted[name] = own
+            elif own.shape == self.selected_params.shape:  # the parameters, and what an optimizer has of each
+                wanted[name] = own[: len(active)]
+            elif name not in arrays:
+                raise KeyError(name)
+        for name, own in wanted.items():
+            if (arrays[name].shape, arrays[name].dtype) != (own.shape, own.dtype):
+                raise ValueError(f"{name} is {arrays[name].shape} {arrays[name].dtype}, not {own.shape} {own.dtype}")
 
     _number_names = (
         "epoch",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nnbench.data import Dataset
 from nnbench.nn import MLP, Training
 from nnbench.protocol.cell import Cell, Status
+from nnbench.protocol.checkpoint import Checkpoint
 from nnbench.protocol.doctor import Finding, diagnose
 from nnbench.protocol.evaluation import TestScores, score
 from nnbench.protocol.search import Trial
@@ -68,19 +69,30 @@ class CellResult:
         return int(sum(scores.summary["test/openings"].sum() for scores in [self.final, *untuned]))
 
 
-def run(cell: Cell, dataset: Dataset, *, on_epoch: Callable[[Stage, Training], None] | None = None) -> CellResult:
-    """Do all that a cell asks for; `on_epoch` hears of every epoch of every stack."""
+def run(
+    cell: Cell,
+    dataset: Dataset,
+    *,
+    on_epoch: Callable[[Stage, Training], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> CellResult:
+    """Do all that a cell asks for; `on_epoch` hears of every epoch that is trained.
+
+    With the checkpoint of a run that was killed, only what it lacks is trained, and the result is the same but for
+    times.
+    """
 
     def train_and_test(stage: Stage, trial: Trial) -> Scores:
         hyperparameters = {name: np.full(len(cell.seeds), value) for name, value in trial.items()}
-        trained = train(cell, dataset, cell.seeds, hyperparameters, on_epoch=_listener(stage, on_epoch))
+        listener = _listener(stage, on_epoch)
+        trained = train(cell, dataset, cell.seeds, hyperparameters, on_epoch=listener, checkpoint=checkpoint)
         return finish(cell, dataset, trained)
 
     if cell.tuning is None:
         final = train_and_test("final", {})
         finding = diagnose(cell, final.trained, learning_rate=cell.learning_rate)
         return CellResult(final=final, tuning=None, untuned=None, finding=finding)
-    tuning = tune(cell, dataset, cell.tuning, on_epoch=_listener("tuning", on_epoch))
+    tuning = tune(cell, dataset, cell.tuning, on_epoch=_listener("tuning", on_epoch), checkpoint=checkpoint)
     final = train_and_test("final", tuning.chosen)
     is_default = tuning.chosen.items() <= cell.untuned.items()
     untuned = final if is_default else train_and_test("untuned", {})

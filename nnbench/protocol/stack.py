@@ -5,6 +5,7 @@ Seeds are paired: seed s draws the same unit initial weights and the same batch 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from nnbench.data import Dataset
 from nnbench.nn import MLP, Training, spawn_rngs
 from nnbench.nn.optimizers import Optimizer
 from nnbench.protocol.cell import Cell
+from nnbench.protocol.checkpoint import Checkpoint
 
 OnEpoch: TypeAlias = Callable[[Training], None]
 COMMON_SEED = 0  # draws for every final replica what `vary` keeps from varying
@@ -104,15 +106,32 @@ def train(
     *,
     common_seed: int = COMMON_SEED,
     on_epoch: OnEpoch | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train one replica for each seed to the end, in stacks of at most `cell.stack_size`."""
+    """Train one replica for each seed to the end, in stacks of at most `cell.stack_size`.
+
+    What `checkpoint` has of them is not trained again, and `on_epoch` does not hear of it.
+    """
     size = cell.stack_size or len(seeds)
 
     def train_part(first: int) -> Training:
         part = slice(first, first + size)
         of_part = {name: values[part] for name, values in (hyperparameters or {}).items()}
-        training = start(cell, dataset, seeds[part], of_part, common_seed=common_seed)
-        training.run(dataset.train, dataset.validation, on_epoch=on_epoch)
+        build = partial(start, cell, dataset, seeds[part], of_part, common_seed=common_seed)
+        stack = {
+            "seeds": list(seeds[part]),
+            "hyperparameters": {name: values.tolist() for name, values in of_part.items()},
+            "common_seed": common_seed,
+        }
+
+        def epoch_done(training: Training) -> None:
+            if checkpoint is not None:
+                checkpoint.epoch_done(stack, training)
+            if on_epoch is not None:
+                on_epoch(training)
+
+        training = build() if checkpoint is None else checkpoint.begin(stack, build)
+        training.run(dataset.train, dataset.validation, on_epoch=epoch_done)
         return training
 
     return merge(seeds, map(train_part, range(0, len(seeds), size)))

@@ -6,12 +6,14 @@ good to be one, because it was chosen (the winner's curse). The test split is no
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
 from nnbench.protocol.cell import Cell
+from nnbench.protocol.checkpoint import Checkpoint
 from nnbench.protocol.search import FIRST_TUNING_SEED, Search, Trial
 from nnbench.protocol.selection import selected_scores
 from nnbench.protocol.stack import OnEpoch, train
@@ -32,15 +34,23 @@ class Tuning:
     train_seconds: float
 
 
-def tune(cell: Cell, dataset: Dataset, search: Search, *, on_epoch: OnEpoch | None = None) -> Tuning:
+def tune(
+    cell: Cell,
+    dataset: Dataset,
+    search: Search,
+    *,
+    on_epoch: OnEpoch | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Tuning:
     """Train every trial on every tuning seed, extend the search where its best value is on the edge, and choose."""
+    train_trials = partial(_train, cell, dataset, search, on_epoch=on_epoch, checkpoint=checkpoint)
     trials = search.trials(cell.space)
-    tables = [_train(cell, dataset, search, trials, on_epoch=on_epoch)]
+    tables = [train_trials(trials)]
     for _ in range(search.max_extensions):
         more = search.beyond(cell.space, trials, trials[_best(tables)])
         if not more:
             break
-        tables.append(_train(cell, dataset, search, more, first=len(trials), extension=len(tables), on_epoch=on_epoch))
+        tables.append(train_trials(more, first=len(trials), extension=len(tables)))
         trials = trials + more
     best = trials[_best(tables)]
     table = {name: np.concatenate([part[name] for part in tables]) for name in tables[0]}
@@ -64,6 +74,7 @@ def _train(
     first: int = 0,
     extension: int = 0,
     on_epoch: OnEpoch | None,
+    checkpoint: Checkpoint | None,
 ) -> dict[str, NDArray]:
     """Train each trial on each tuning seed, as stacks; return one row for each."""
     seeds = search.tuning_seeds
@@ -71,7 +82,15 @@ def _train(
         name: np.repeat([trial[name] for trial in trials], len(seeds)) for name in trials[0]
     }  # (replicas,)
     replicas = seeds * len(trials)
-    trained = train(cell, dataset, replicas, hyperparameters, common_seed=TUNING_COMMON_SEED, on_epoch=on_epoch)
+    trained = train(
+        cell,
+        dataset,
+        replicas,
+        hyperparameters,
+        common_seed=TUNING_COMMON_SEED,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
     scores = selected_scores(trained, dataset.num_classes)
     num_replicas = len(trained.seeds)
     return {

@@ -1,7 +1,7 @@
 """Who trains a cell: one process at a time of all that work below a folder, and what is left of one that died.
 
-Each cell has a folder of its own below `.nnbench`, by its fingerprint: a lock that the kernel takes back from a dead
-process, who holds it, where the last result lies, and the checkpoint of a long training.
+Each cell has two folders of its own below `.nnbench`, by its fingerprint. One has a lock that the kernel takes back
+from a dead process, who holds it, and where the last result lies; the other is there while a long training is not done.
 """
 
 import json
@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 from nnbench.tracking import process
 
 CELLS = Path(".nnbench", "cells")  # below the current folder
+CHECKPOINTS = Path(".nnbench", "checkpoints")
 HOLDER = "holder.json"
 RESULT = "result.json"
-CHECKPOINT = "checkpoint"
 
 
 class Claim:
@@ -28,11 +28,7 @@ class Claim:
     def __init__(self, root: Path, fingerprint: str):
         self.root = root
         self.folder = root / CELLS / fingerprint[:32]
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the cell's training is kept while it is not done."""
-        return self.folder / CHECKPOINT
+        self.checkpoints = root / CHECKPOINTS / fingerprint
 
     @contextmanager
     def taken(self, sweep: str) -> Iterator[bool]:

@@ -25,6 +25,7 @@ from nnbench.nn import Training
 from nnbench.protocol import baselines
 from nnbench.protocol.baselines import BaselineCell, BaselineResult
 from nnbench.protocol.cell import Cell
+from nnbench.protocol.checkpoint import Checkpoint
 from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
 from nnbench.protocol.result import CellResult, Stage
 from nnbench.protocol.result import run as run_cell
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 PAUSES = (0.3, 1.0, 3.0)  # seconds between attempts to publish to a local database
 FLUSH_EVERY = 10.0  # seconds between the flushes of a training cell's curves to MLflow
+SAVE_EVERY = 120.0  # seconds between the checkpoints of a cell
 BEGUN = "begun.json"  # in a job's folder while its cell is not done: a line of `attempts`
 MOST_KILLS = 2  # times that a cell's process may be killed before the cell is to blame
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -319,8 +321,13 @@ class _Attempt:
             if self.job.tracked and perf_counter() - self.last_flush > FLUSH_EVERY:
                 self._flush(_history(cell, dataset, stage, training))
 
-        result = run_cell(cell, dataset, on_epoch=on_epoch)
+        checkpoint = None
+        if self.claim is not None:
+            checkpoint = Checkpoint(self.claim.checkpoints, every=SAVE_EVERY, tell=progress.line)
+        result = run_cell(cell, dataset, on_epoch=on_epoch, checkpoint=checkpoint)
         self._write(dataset, result)
+        if checkpoint is not None:
+            checkpoint.clear()
         return _line(result) + self._publish()
 
     def fit(self, cell: BaselineCell) -> str:

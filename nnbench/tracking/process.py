@@ -14,10 +14,13 @@ def mark() -> str:
 
 def is_gone(mark: str) -> bool:
     """Whether the process of a mark surely runs no more; of another machine nothing is sure."""
+    return is_of_this_machine(mark) and _start_time(int(mark.split(" ")[-2])) != mark.rpartition(" ")[2]
+
+
+def is_of_this_machine(mark: str) -> bool:
+    """Whether a mark is that of a process of this machine, running or not."""
     host, _, process = mark.rpartition(" ")[0].rpartition(" ")
-    if host != socket.gethostname() or not process.isdecimal():
-        return False
-    return _start_time(int(process)) != mark.rpartition(" ")[2]
+    return host == socket.gethostname() and process.isdecimal()
 
 
 def _start_time(process: int) -> str:

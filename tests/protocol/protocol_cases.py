@@ -158,6 +158,20 @@ def assert_same_results(one: CellResult, other: CellResult) -> None:
         assert_same_bits(bits(one.untuned), bits(other.untuned))
 
 
+def all_bits(result: CellResult) -> dict[str, NDArray]:
+    """Return all that a cell leaves behind but for times, by name."""
+    arrays = {f"final/{name}": values for name, values in bits(result.final).items()}
+    arrays |= {"finding": np.array(repr(result.finding)), "status": np.array(result.status)}
+    arrays |= {"test_openings": np.array(result.test_openings)}
+    if result.tuning is not None and result.untuned is not None:
+        tuning = result.tuning
+        found = (tuning.chosen, tuning.num_trials, tuning.num_extensions, tuning.at_edge, tuning.gradient_evaluations)
+        arrays |= {"tuning": np.array(repr(found)), "default": np.array(result.untuned is result.final)}
+        arrays |= {f"tuning/{name}": values for name, values in tuning.table.items()}
+        arrays |= {f"untuned/{name}": values for name, values in bits(result.untuned).items()}
+    return arrays
+
+
 class Seldom(GD):
     """Gradient descent that overflows where the last initial weight of a replica is large: for some seeds only."""
 

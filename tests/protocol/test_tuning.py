@@ -97,7 +97,7 @@ def test_choice_is_that_of_trainings_one_by_one():
 def test_choice_among_ties_and_diverged_trials_is_the_same_by_hand(monkeypatch, plant):
     rng = np.random.default_rng(plant)
 
-    def planted_training(cell, dataset, seeds, hyperparameters, *, common_seed, on_epoch):
+    def planted_training(cell, dataset, seeds, hyperparameters, **options):
         return SimpleNamespace(
             seeds=seeds,
             diverged=rng.random(len(seeds)) < 0.3,

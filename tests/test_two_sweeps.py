@@ -1,0 +1,77 @@
+"""Several commands at once in one folder."""
+
+import signal
+import time
+
+import pytest
+from command_line import results, run
+from trouble import OWN, cell_runs, send, start, wait_for_a_cell, wait_until, write_rules
+
+SAME = (*OWN, "optimizer=slow", "activation=relu,tanh,sigmoid,leaky_relu", "num_epochs=40")
+LABELS = ["slow leaky_relu", "slow relu", "slow sigmoid", "slow tanh"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_rules(tmp_path)
+
+
+def sweeps(folder):
+    return sorted((folder / "multirun").iterdir())
+
+
+def test_same_sweep_started_twice_shares_the_work(folder):
+    commands = [start(folder, *SAME), start(folder, *SAME)]
+
+    assert [command.wait(timeout=200) for command in commands] == [0, 0], (folder / "words").read_text()
+    assert cell_runs(folder) == [(label, "FINISHED") for label in LABELS]  # each trained once
+    one, other = sweeps(folder)
+    assert results(one).keys() == results(other).keys()
+    said = (folder / "words").read_text()
+    assert "is in the hands of process " in said
+    assert "was trained by another command meanwhile" in said
+
+
+def test_second_command_takes_over_when_the_first_is_killed(folder):
+    first = start(folder, *SAME)
+    wait_for_a_cell(folder, first)
+    second = start(folder, *SAME)
+    wait_until(lambda: "is in the hands of process" in (folder / "words").read_text(), "the second command")
+    send(first.pid, signal.SIGKILL)
+
+    assert first.wait() == -signal.SIGKILL
+    assert second.wait(timeout=200) == 0
+    assert [run for run in cell_runs(folder) if run[1] != "KILLED"] == [(label, "FINISHED") for label in LABELS]
+
+
+def test_four_sweeps_at_once_have_folders_of_their_own_and_one_store(folder):
+    rates = [0.1, 0.2, 0.3, 0.4]
+    quick = (*OWN, "optimizer=gd", "activation=relu,tanh", "num_epochs=3")
+    commands = [start(folder, *quick, f"optimizer.learning_rate={rate}") for rate in rates]
+
+    assert [command.wait(timeout=300) for command in commands] == [0] * 4, (folder / "words").read_text()
+    assert len(sweeps(folder)) == 4
+    assert [len(results(sweep)) for sweep in sweeps(folder)] == [2] * 4
+    assert [status for _, status in cell_runs(folder)] == ["FINISHED"] * 8
+
+
+def test_resume_false_asks_nobody(folder):
+    quick = (*OWN, "optimizer=slow", "num_epochs=40", "resume=false")
+    commands = [start(folder, *quick), start(folder, *quick)]
+
+    assert [command.wait(timeout=200) for command in commands] == [0, 0]
+    assert cell_runs(folder) == [("slow relu", "FINISHED")] * 2
+    assert not (folder / ".nnbench").exists() or not list(folder.glob(".nnbench/cells/*"))
+
+
+def test_claim_of_a_process_that_was_killed_is_free(folder):
+    command = start(folder, *SAME, "tracking=none")
+    wait_for_a_cell(folder, command)
+    command.kill()
+    command.wait()
+    time.sleep(1.5)
+
+    ended = run(folder, *SAME, "tracking=none")
+
+    assert ended.status == 0
+    assert "is in the hands of" not in ended.err
