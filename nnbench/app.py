@@ -173,6 +173,8 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             raise
         # Of prepare: whatever MLflow or the disk says; nothing has been trained yet.
         way_out = "mend it, give another tracking.uri, or train with tracking=none"
+        if isinstance(error, OSError):
+            way_out = "work in a folder that you may write"
         reason = str(error).partition("\n")[0]
         terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {reason}; {way_out}"])
         return 1
