@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 
 from nnbench.places import COMMANDS
-from nnbench.supervision import signals_as_exceptions, stopped_by, supervise
+from nnbench.sweep.supervision import signals_as_exceptions, stopped_by, supervise
 
 
 def main() -> int:

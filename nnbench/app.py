@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nnbench.places import CONF, EXPERIMENTS
-from nnbench.supervision import WORK, name_of_this_process, stopped_by, tell, worker_of
+from nnbench.sweep.supervision import WORK, name_of_this_process, stopped_by, tell, worker_of
 
 if TYPE_CHECKING:
     from nnbench.data import Dataset

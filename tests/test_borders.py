@@ -29,7 +29,7 @@ LIBRARIES = {
     "analysis": {"matplotlib", "numpy", "pandas", "scipy", "seaborn"},
     "tracking": {"filelock", "mlflow", "numpy", "pandas", "threadpoolctl", "yaml"},
     "report": {"jupyter_client", "jupytext", "matplotlib", "nbclient", "nbconvert", "numpy", "pandas", "yaml"},
-    "sweep": {"numpy", "pandas", "threadpoolctl"},
+    "sweep": {"filelock", "numpy", "pandas", "threadpoolctl"},
     # The modules at the top join the rooms, so they may import all of them, but few libraries.
     "app": {"hydra", "omegaconf"},
     "grid": {"hydra", "omegaconf", "yaml"},

@@ -13,9 +13,10 @@ from nnbench.data.generated import XOR, Circles, Moons, Spirals
 from nnbench.data.mnist import KMNIST, MNIST, FashionMNIST
 from nnbench.data.npz import NPZ
 from nnbench.data.openml import OpenML
+from nnbench.data.parquet import Parquet
 from nnbench.data.scaling import Scaler
 from nnbench.data.source import Samples, Source
-from nnbench.data.tables import CSV, Parquet
+from nnbench.data.tables import CSV
 
 __all__ = [
     "CSV",

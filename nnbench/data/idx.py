@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.data.dataset import DataError
+from nnbench.data.limits import most_bytes
 
-MAX_FILE_BYTES = 2**30  # the largest file of the family has 47 MB
+MAX_FILE_BYTES = 2**30  # packed or not; the largest file of the family has 47 MB
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS  # tells zlib to expect the gzip header and to check length and CRC-32 at the end
-DEFLATE_LIMIT = 1032  # no deflate stream expands more than this
 UNSIGNED_BYTES = 8  # the type of content, in the third byte of the magic number
 
 WAY_OUT = "delete the file and get it again"
@@ -51,9 +51,10 @@ def parse_idx(content: bytes, origin: str, *, num_dimensions: int) -> NDArray:
     if math.prod(shape) == 0:
         raise DataError(f"{origin} claims dimensions {shape}, which hold nothing; {WAY_OUT}")
     # Before unpacking: a header that lies must not be believed with memory.
-    if packed and expected > DEFLATE_LIMIT * len(content):
+    if packed and expected > (allowed := most_bytes(len(content))):
         raise DataError(
-            f"{origin} claims {expected} bytes, more than its {len(content)} packed bytes can hold; {WAY_OUT}"
+            f"{origin} claims {expected} bytes, but of its {len(content)} packed bytes at most {allowed} are read; "
+            f"unpack it with gunzip if it is sound, else {WAY_OUT}"
         )
     plain = unpack(content, expected + 1, origin, complete=True) if packed else content
     if len(plain) != expected:

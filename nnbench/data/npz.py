@@ -3,25 +3,24 @@
 `inputs` is (samples, features) or, for images, (samples, rows, columns); `labels` is (samples,).
 """
 
-import math
-import warnings
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nnbench.data.dataset import DataError, Split
 from nnbench.data.labels import class_names_of, encode
+from nnbench.data.limits import most_bytes
+from nnbench.data.npy import read_npy
 from nnbench.data.scaling import Scaling
 from nnbench.data.source import Samples, Source
-from nnbench.data.tables import existing_file, first_line
+from nnbench.data.tables import existing_file, first_line, shortened
 
-MAX_ARRAY_BYTES = 2**32
-DEFLATE_LIMIT = 1032  # no deflate stream expands more than this
+MEMBERS = ("inputs.npy", "labels.npy", "test_inputs.npy", "test_labels.npy")
+END_MAGIC, END_BYTES = b"PK\x05\x06", 22  # how an archive ends, before its comment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,7 @@ class NPZ(Source):
         path = existing_file(self.path, "path")
         try:
             with zipfile.ZipFile(path) as archive:
+                check_whole(archive, path)
                 names = archive.namelist()
                 inputs, label_texts = read_part(archive, path, "")
                 test_inputs: NDArray | None = None
@@ -56,6 +56,7 @@ class NPZ(Source):
                 f"{path}: a sample of inputs has the shape {inputs.shape[1:]}, one of test_inputs "
                 f"{test_inputs.shape[1:]}; make them equal"
             )
+        unused = [name for name in names if name not in MEMBERS]
         class_names = class_names_of(label_texts + test_texts)
         image_shape = inputs.shape[1:] if inputs.ndim == 3 else None
         kind = "pixel" if image_shape else "feature"
@@ -68,6 +69,7 @@ class NPZ(Source):
             feature_names=tuple("_".join(map(str, (kind, *position))) for position in np.ndindex(inputs.shape[1:])),
             image_shape=image_shape,
             test=None if test_inputs is None else Split(flat(test_inputs), encode(test_texts, class_names)),
+            warnings=(f"{path} has arrays that are not used: {listed(unused)}",) if unused else (),
         )
 
 
@@ -115,39 +117,29 @@ def texts_of_labels(labels: NDArray, place: str) -> list[str]:
 
 
 def read_array(archive: zipfile.ZipFile, path: Path, name: str) -> NDArray:
-    """Read one array; no memory is taken on the word of a header."""
+    """Read one array, or raise `DataError` where the archive does not have it once."""
+    names = archive.namelist()
     member = f"{name}.npy"
-    if member not in archive.namelist():
-        raise DataError(
-            f"{path} has no array {name!r}, only {', '.join(archive.namelist()) or 'nothing'}; "
-            "write it with numpy.savez(path, inputs=..., labels=...)"
-        )
+    if names.count(member) != 1:
+        found = f"two arrays {name!r}" if member in names else f"no array {name!r}, only {listed(names) or 'nothing'}"
+        raise DataError(f"{path} has {found}; write it with numpy.savez(path, inputs=..., labels=...)")
     entry = archive.getinfo(member)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unfold without a limit
+        raise DataError(f"{path}: {name} is packed in a way that NumPy does not; write it with numpy.savez")
+    allowed = min(entry.file_size, most_bytes(min(entry.compress_size, path.stat().st_size)))
     with archive.open(entry) as file:
-        shape, by_columns, dtype = read_header(file)
-        if dtype.hasobject or dtype.kind not in "biufU":
-            raise DataError(f"{path}: {name} has the type {dtype}, which is not read; make it numbers or text")
-        claimed = math.prod(shape) * dtype.itemsize
-        available = min(entry.file_size, DEFLATE_LIMIT * min(entry.compress_size, path.stat().st_size))
-        if any(size < 0 for size in shape) or claimed > min(available, MAX_ARRAY_BYTES):
-            raise DataError(
-                f"{path}: {name} claims the shape {shape} of {dtype}, {claimed} bytes, but has at most "
-                f"{min(available, MAX_ARRAY_BYTES)}; write the file again"
-            )
-        # One byte more than claimed, so that the archive's end is met and its CRC-32 is compared.
-        content = file.read(claimed + 1)
-    if len(content) != claimed:
-        raise DataError(f"{path}: {name} does not have the {claimed} bytes that its header claims; write it again")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if by_columns else "C")
+        return read_npy(file, f"{path}: {name}", allowed=allowed)
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Return shape, whether columns come first, and dtype."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a header that NumPy has doubts about is refused
-        version = npy.read_magic(file)
-        if version == (1, 0):
-            return npy.read_array_header_1_0(file)
-        if version == (2, 0):
-            return npy.read_array_header_2_0(file)
-        raise ValueError(f"version {version} of the format is for structured arrays")
+def check_whole(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise `DataError` where the file is more than the archive, such as one archive behind another."""
+    with path.open("rb") as file:
+        file.seek(-len(archive.comment) - END_BYTES, os.SEEK_END)
+        ends = file.read(len(END_MAGIC)) == END_MAGIC
+    if not ends or min((entry.header_offset for entry in archive.infolist()), default=0):
+        raise DataError(f"{path} holds more than one archive; write it again")
+
+
+def listed(names: list[str]) -> str:
+    """Return the names of arrays for a line."""
+    return shortened(", ".join(map(repr, names)))

@@ -53,7 +53,7 @@ class OpenML(Source):
         target = bunch.target
         if target is None or target.ndim != 1:
             raise DataError(f"{origin} has no single target column of its own; name one with dataset.target=COLUMN")
-        label_texts = texts_of_labels(target, origin)
+        label_texts = texts_of_labels(target, target.name, origin)
         class_names = class_names_of(label_texts)
         return Samples(
             name=bunch.details["name"],

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnbench.data.dataset import DataError, Dataset, Split
+from nnbench.data.labels import look_alike, problem_of_name
 from nnbench.data.scaling import FIT_BY_SCALING, Scaler, Scaling
 from nnbench.data.splitting import draw_stratified
 
@@ -85,7 +86,7 @@ class Source(ABC):
         raw = self.split(samples)
         scaler, (train, validation, test) = self.scale(raw, samples, np.dtype(dtype))
 
-        warnings = list(samples.warnings)
+        warnings = [*samples.warnings, *look_alike(samples.class_names)]
         if samples.published_digest not in (None, content_digest):
             warnings.append(f"{samples.origin} does not hold the published {samples.name}: its content differs")
         for purpose, split in (("training", train), ("validation", validation), ("test", test)):
@@ -169,6 +170,11 @@ def first_non_finite(inputs: NDArray) -> list[tuple[int, int]]:
 def check_samples(samples: Samples) -> None:
     """Raise `DataError` unless the content is finite numbers with labels of at least two classes."""
     num_features, num_classes = len(samples.feature_names), len(samples.class_names)
+    for label, name in enumerate(samples.class_names):
+        if problem := problem_of_name(name):
+            rows = np.flatnonzero(samples.labels == label)
+            place = f", row {rows[0] + 1}" if len(rows) else ""
+            raise DataError(f"{samples.origin}{place}: the name of a class {problem}; correct the label")
     for origin, inputs, labels in samples.parts():
         if not len(labels) or not num_features:
             raise DataError(f"{origin} has {len(labels)} samples and {num_features} features; it needs some of each")

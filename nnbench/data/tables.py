@@ -1,6 +1,7 @@
 """The user's own tables: one row per sample, one column with the label, all other columns numbers.
 
-Inputs are (rows, columns without the target) in float64. Rows are counted from 1, without the header line.
+Inputs are (rows, columns without the target) in float64. Rows are counted from 1, without the header line. Here are
+what all formats have in common and text tables; `nnbench.data.parquet` has the other.
 To add a format, write a class whose `read` passes a function from a path to a `Table` to `samples_of_tables`.
 """
 
@@ -18,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.data.dataset import DataError, Split
-from nnbench.data.labels import class_names_of, encode
+from nnbench.data.labels import class_names_of, encode, problem_of_name
+from nnbench.data.limits import MAX_BYTES
 from nnbench.data.scaling import Scaling
 from nnbench.data.source import Samples, Source, first_non_finite, require
 
 LIKELY_DELIMITERS = (",", ";", "\t", "|")
+MAX_LINE = 2**24  # characters; a million numbers take as many
+MOST_COMPARED = 1000  # columns whose names are compared with that of a target that is not there
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +55,11 @@ class CSV(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("delimiter", repr(self.delimiter), len(self.delimiter) == 1, "one character")
+        allowed = len(self.delimiter) == 1 and self.delimiter not in '"\r\n\0'
+        require("delimiter", repr(self.delimiter), allowed, "one character, no quote or line break")
         try:
             "a".encode(self.encoding)  # refuses names such as hex, too, which codecs.lookup knows
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError(f"encoding is {self.encoding}; it must be one that Python knows, as utf-8") from None
 
     def read(self) -> Samples:
@@ -66,6 +71,8 @@ class CSV(Source):
         # The byte order mark that spreadsheets write is no part of the first name.
         encoding = "utf-8-sig" if codecs.lookup(self.encoding).name == "utf-8" else self.encoding
         try:
+            if (num_bytes := path.stat().st_size) > MAX_BYTES:
+                raise DataError(f"{path} has {num_bytes:,} bytes; give fewer rows, {MAX_BYTES:,} bytes at most")
             with path.open(encoding=encoding, newline="") as file:
                 return parse_csv(file, path, self.target, self.delimiter)
         except UnicodeError as error:
@@ -75,44 +82,6 @@ class CSV(Source):
             ) from error
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parquet(Source):
-    """A table in the Parquet format; labels may be text, integers or booleans.
-
-    `test_path` names a second table with the same columns, which then is the test split.
-    """
-
-    path: Path
-    target: str
-    test_path: Path | None = None
-    scaling: Scaling = "standard"
-
-    def read(self) -> Samples:
-        """Read the table, and the test table if there is one."""
-        return samples_of_tables(self.path, self.test_path, self.read_table)
-
-    def read_table(self, path: Path) -> Table:
-        """Read one file."""
-        import pandas as pd
-
-        try:
-            frame = pd.read_parquet(path)
-        except Exception as error:  # pyarrow raises many kinds, some of them its own
-            raise DataError(f"{path} is not a sound Parquet file ({first_line(error)}); write it again") from error
-        names = check_header([str(name) for name in frame.columns], path, self.target)
-        frame.columns = list(names)
-        features = frame.drop(columns=self.target)
-        check_rows(len(frame), path)
-        inputs = np.empty(features.shape)
-        for column, name in enumerate(features.columns):
-            values = features[name]
-            if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values):
-                raise DataError(f"{path}: column {name!r} holds {values.dtype}; make it numbers, or leave it out")
-            inputs[:, column] = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        check_finite(inputs, features.columns, path)
-        return Table(inputs, texts_of_labels(frame[self.target], path), tuple(features.columns))
 
 
 def samples_of_tables(path: Path, test_path: Path | None, read_table: Callable[[Path], Table]) -> Samples:
@@ -126,8 +95,8 @@ def samples_of_tables(path: Path, test_path: Path | None, read_table: Callable[[
         test_table = read_table(test_path)
         if test_table.feature_names != table.feature_names:
             raise DataError(
-                f"{test_path} has the features {', '.join(test_table.feature_names)}, but {path} has "
-                f"{', '.join(table.feature_names)}; give both files the same columns in the same order"
+                f"{test_path} has the features {shortened(', '.join(test_table.feature_names))}, but {path} has "
+                f"{shortened(', '.join(table.feature_names))}; give both files the same columns in the same order"
             )
         label_texts += test_table.label_texts
     class_names = class_names_of(label_texts)
@@ -144,15 +113,20 @@ def samples_of_tables(path: Path, test_path: Path | None, read_table: Callable[[
 
 def existing_file(path: Path, key: str) -> Path:
     """Return the absolute path; raises `DataError` where there is no file."""
-    path = Path(path).expanduser().absolute()
-    if not path.is_file():
-        raise DataError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; set dataset.{key} to a file")
+    try:
+        path = Path(path).expanduser().absolute()
+        is_file = path.is_file()
+        found = "is a folder" if path.is_dir() else "is no ordinary file" if path.exists() else "does not exist"
+    except (OSError, RuntimeError) as error:  # too long a name, a folder that may not be read, an unknown ~user
+        raise DataError(f"{path} cannot be found ({first_line(error)}); set dataset.{key} to a file") from error
+    if not is_file:
+        raise DataError(f"{path} {found}; set dataset.{key} to a file")
     return path
 
 
 def parse_csv(file: TextIO, path: Path, target: str, delimiter: str) -> Table:
     """Read a table from text; every error names the line, and where it can the column."""
-    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(lines(file, path), delimiter=delimiter, skipinitialspace=True, strict=True)
     rows = non_empty_rows(reader, path)
     header = next(rows, None)
     if header is None:
@@ -164,6 +138,7 @@ def parse_csv(file: TextIO, path: Path, target: str, delimiter: str) -> Table:
 
     values = array.array("d")  # row after row; a list of lists would need ten times the memory
     label_texts: list[str] = []
+    known: dict[str, str] = {}  # each label once, however often it is written
     for cells in rows:
         place = f"{path}, row {len(label_texts) + 1} (line {reader.line_num})"
         if len(cells) != len(names):
@@ -171,15 +146,27 @@ def parse_csv(file: TextIO, path: Path, target: str, delimiter: str) -> Table:
         label_text = cells.pop(target_column)
         if not label_text:
             raise DataError(f"{place}: the label in column {target!r} is empty; fill it in, or remove the row")
-        label_texts.append(label_text)
+        label_texts.append(known.setdefault(label_text, label_text))
         try:
             values.extend(map(float, cells))
         except ValueError:
             raise wrong_cell(cells, feature_names, place) from None
+        if "_" in "".join(cells):  # 1_000 is a number to Python alone
+            raise wrong_cell(cells, feature_names, place)
+        if values.itemsize * len(values) > MAX_BYTES:
+            raise DataError(f"{place}: the numbers so far take {MAX_BYTES:,} bytes, the most; give fewer rows")
     check_rows(len(label_texts), path)
     inputs = np.frombuffer(values, dtype=np.float64).reshape(len(label_texts), len(feature_names))
     check_finite(inputs, feature_names, path)
     return Table(inputs, label_texts, feature_names)
+
+
+def lines(file: TextIO, path: Path) -> Iterator[str]:
+    """Yield the lines of a file, none of which fills the memory."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise DataError(f"{path} has a line of more than {MAX_LINE:,} characters; is it a table of text?")
+        yield line
 
 
 def non_empty_rows(reader: Any, path: Path) -> Iterator[list[str]]:
@@ -205,18 +192,25 @@ def check_delimiter(header: list[str], path: Path, delimiter: str) -> None:
 
 def check_header(header: list[str], path: Path, target: str) -> tuple[str, ...]:
     """Return the column names; raises `DataError` where one is missing or twice, or the target is not among them."""
-    if target not in header:
-        nearest = difflib.get_close_matches(target, header, n=1, cutoff=0)[0]
-        raise DataError(
-            f"{path} has no column {target!r}; did you mean {nearest!r}? Its columns are {shortened(', '.join(header))}"
-        )
+    seen = set()
     for position, name in enumerate(header):
         if not name:
             raise DataError(
                 f"{path}: column {position + 1} has no name; name it, or remove it if it only counts the rows"
             )
-        if name in header[:position]:
+        if problem := problem_of_name(name):
+            raise DataError(
+                f"{path}: the name of column {position + 1} {problem}; rename it, or, if the file is in another "
+                "encoding, name that, perhaps dataset.encoding=utf-16-le"
+            )
+        if name in seen:
             raise DataError(f"{path} has two columns named {name!r}; rename or remove one")
+        seen.add(name)
+    if target not in seen:
+        nearest = difflib.get_close_matches(target, header[:MOST_COMPARED], n=1, cutoff=0)[0]
+        raise DataError(
+            f"{path} has no column {target!r}; did you mean {nearest!r}? Its columns are {shortened(', '.join(header))}"
+        )
     if len(header) == 1:
         raise DataError(f"{path} has no column beside the target {target!r}; it needs at least one feature")
     return tuple(header)
@@ -240,27 +234,32 @@ def check_finite(inputs: NDArray, feature_names: Sequence[str], origin: Path | s
 
 def wrong_cell(cells: list[str], feature_names: tuple[str, ...], place: str) -> DataError:
     """Return the error for the first cell that is not a number."""
-    for name, cell in zip(feature_names, cells, strict=True):
-        try:
-            float(cell)
-        except ValueError:
-            found = f"{shortened(cell)!r}, which is not a number" if cell else "empty"
-            return DataError(f"{place}: column {name!r} is {found}; correct it, or remove the row or the column")
-    raise AssertionError("every cell is a number")
+    name, cell = next(pair for pair in zip(feature_names, cells, strict=True) if not is_number(pair[1]))
+    found = f"{shortened(cell)!r}, which is not a number" if cell else "empty"
+    return DataError(f"{place}: column {name!r} is {found}; correct it, or remove the row or the column")
 
 
-def texts_of_labels(column: Any, origin: Path | str) -> list[str]:
+def is_number(text: str) -> bool:
+    """Return whether a text is a number; 1_000 is one to Python alone."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def texts_of_labels(column: Any, name: str, origin: Path | str) -> list[str]:
     """Return the labels of a pandas column as text; whole numbers are written without a decimal point."""
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise DataError(
-            f"{origin}, row {missing.argmax() + 1}: the label in column {column.name!r} is missing; "
-            "fill it in, or remove the row"
-        )
-    values = column.tolist()
-    if all(isinstance(value, float) and value.is_integer() for value in values):
-        values = [int(value) for value in values]
-    return [str(value) for value in values]
+    codes, distinct = column.factorize()  # each label as text once, however long the column
+    values = distinct.tolist()
+    texts = [str(int(value) if isinstance(value, float) and value.is_integer() else value) for value in values]
+    measured = [code for code, value in enumerate(values) if isinstance(value, float) and not value.is_integer()]
+    place = f"{origin}, row {{}}: the label in column {name!r}"
+    for row in np.flatnonzero(codes < 0)[:1]:
+        raise DataError(f"{place.format(row + 1)} is missing; fill it in, or remove the row")
+    for row in np.flatnonzero(np.isin(codes, measured))[:1] if measured else ():
+        raise DataError(f"{place.format(row + 1)} is {texts[codes[row]]}; labels must be whole numbers, or text")
+    return [texts[code] for code in codes]
 
 
 def likely_encoding(path: Path) -> str:

@@ -30,8 +30,8 @@ from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
 from nnbench.protocol.result import CellResult, Stage
 from nnbench.protocol.result import run as run_cell
 from nnbench.settings import parse
-from nnbench.supervision import WORK, stopped_by, tell
 from nnbench.sweep.claims import Claim
+from nnbench.sweep.supervision import WORK, stopped_by, tell
 from nnbench.sweep.sweep_file import NAME, SweepFile
 from nnbench.terminal import CellProgress, say
 from nnbench.tracking import contents, record, sweeps

@@ -1,5 +1,6 @@
 """MNIST and its like: where the files are found, how they are downloaded, what is refused."""
 
+import contextlib
 import gzip
 import hashlib
 import time
@@ -79,11 +80,35 @@ def redirect_to_nowhere(handler):
     handler.end_headers()
 
 
+def redirect_to_itself(handler):
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.end_headers()
+
+
+def endless(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(ConnectionError):  # the client has had enough
+        while True:
+            handler.wfile.write(bytes(2**16))
+
+
+def longer_than_said(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "10")
+    handler.end_headers()
+    handler.wfile.write(b"\x1f\x8b" + bytes(100))
+
+
 FAILURES = {
     "cut off": cut_off,
     "silent": silent,
     "web page": web_page,
     "redirected": redirect_to_nowhere,
+    "redirected for ever": redirect_to_itself,
+    "endless": endless,
+    "longer than said": longer_than_said,
     "other content": gzip.compress(b"something else"),
     "empty": b"",
     "not found": None,
@@ -93,19 +118,21 @@ FAILURES = {
 @pytest.mark.parametrize("failure", FAILURES)
 def test_failing_mirror_is_followed_by_the_next(server, cache, idx_files, monkeypatch, failure):
     monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", (0.2, 0.2))
+    monkeypatch.setattr(downloads, "MAX_BYTES", 10**6)
     bad = server.serve("bad", dict.fromkeys(idx_files, FAILURES[failure]))
     good = server.serve("good", idx_files)
 
     dataset = MNIST(mirrors=(bad, good)).load()
 
     assert len(dataset.test) == 20
-    assert server.requests[f"/bad/{TRAIN_LABELS}"] == 1
+    assert (server.requests[f"/bad/{TRAIN_LABELS}"] == 1) or failure == "redirected for ever"
     assert sorted(path.name for path in cache.iterdir()) == sorted(idx_files)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_failing_mirrors_are_one_error_and_leave_nothing_behind(server, cache, idx_files, monkeypatch, failure):
     monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", (0.2, 0.2))
+    monkeypatch.setattr(downloads, "MAX_BYTES", 10**6)
     mirrors = tuple(server.serve(name, dict.fromkeys(idx_files, FAILURES[failure])) for name in ("one", "two"))
 
     with pytest.raises(DataError) as error:
@@ -115,7 +142,20 @@ def test_failing_mirrors_are_one_error_and_leave_nothing_behind(server, cache, i
     assert all(mirror in str(error.value) for mirror in mirrors)
     assert "set dataset.root" in str(error.value)
     assert list(cache.glob("*")) == []
-    assert server.requests["/one/train-images-idx3-ubyte.gz"] == downloads.NUM_ROUNDS
+    if failure != "redirected for ever":
+        assert server.requests["/one/train-images-idx3-ubyte.gz"] == downloads.NUM_ROUNDS
+
+
+def test_redirection_to_the_right_content_is_followed(server, cache, idx_files):
+    def move(handler):
+        handler.send_response(302)
+        handler.send_header("Location", handler.path.replace("/old/", "/good/"))
+        handler.end_headers()
+
+    server.serve("good", idx_files)
+    mirror = server.serve("old", dict.fromkeys(idx_files, move))
+
+    assert len(MNIST(mirrors=(mirror,)).load().test) == 20
 
 
 def test_mirror_that_recovers_is_tried_again(server, cache, idx_files):

@@ -46,6 +46,9 @@ def header(text, version=1):
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(encoded)) + encoded
 
 
+SOUND = archive_of(inputs=INPUTS, labels=LABELS)
+
+
 @pytest.fixture
 def source(tmp_path):
     def npz(content, **fields):
@@ -108,6 +111,12 @@ def test_test_arrays_are_the_test_split(source):
     assert len(dataset.train) + len(dataset.validation) == 30
 
 
+def test_array_that_is_not_used_is_a_warning(source):
+    dataset = source(archive_of(inputs=INPUTS, labels=LABELS, test_input=INPUTS)).load()
+
+    assert any("has arrays that are not used: 'test_input.npy'" in warning for warning in dataset.warnings)
+
+
 class Payload:
     def __reduce__(self):
         return (Path.touch, (Path("payload-ran"),))
@@ -120,7 +129,26 @@ TRAPS = {
     "pickle": (pickle.dumps(Payload()), "is not a sound NumPy archive"),
     "cut off": (archive_of(inputs=INPUTS, labels=LABELS)[:-40], "is not a sound NumPy archive"),
     "empty archive": (archive_of(), "has no array 'inputs', only nothing"),
-    "other names": (archive_of(x=INPUTS, y=LABELS), "has no array 'inputs', only x.npy, y.npy"),
+    "other names": (archive_of(x=INPUTS, y=LABELS), "has no array 'inputs', only 'x.npy', 'y.npy'"),
+    "two archives": (archive_of(inputs=INPUTS + 1, labels=LABELS) + SOUND, "holds more than one archive"),
+    "trailing bytes": (SOUND + bytes(8), "holds more than one archive"),
+    "leading bytes": (bytes(8) + SOUND, "holds more than one archive"),
+    "same array twice": (
+        zipped(inputs=npy(INPUTS), labels=npy(LABELS), inputz=npy(INPUTS)).replace(b"inputz", b"inputs"),
+        "has two arrays 'inputs'",
+    ),
+    "lzma": (
+        zipped(zipfile.ZIP_LZMA, inputs=npy(INPUTS), labels=npy(LABELS)),
+        "is packed in a way that NumPy does not",
+    ),
+    "no characters": (
+        zipped(inputs=npy(INPUTS), labels=npy(np.array(["a", "b", "c"])[LABELS])[:-1] + b"\x7f"),
+        "holds numbers that are no characters",
+    ),
+    "line break": (
+        archive_of(inputs=INPUTS, labels=np.array(["a\n", "b"])[LABELS % 2]),
+        "row 1: the name of a class is",
+    ),
     "half a test part": (archive_of(inputs=INPUTS, labels=LABELS, test_inputs=INPUTS), "has no array 'test_labels'"),
     "other test features": (
         archive_of(inputs=INPUTS, labels=LABELS, test_inputs=INPUTS[:, :1], test_labels=LABELS),

@@ -1,8 +1,10 @@
 """OpenML, from a server on this machine that answers as openml.org does."""
 
+import gzip
 import hashlib
 import json
 import socket
+import time
 import urllib.request
 
 import numpy as np
@@ -150,6 +152,61 @@ def test_interrupted_fetch_leaves_nothing_that_is_believed(openml, server):
     server.answers |= dict.fromkeys(DOWNLOADS, whole)
 
     assert len(OpenML(data_id=7).read().labels) == 30
+
+
+def cut_off(handler):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"data"')
+
+
+def silent(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.flush()
+    time.sleep(0.5)
+
+
+def redirect_to_nowhere(handler):
+    handler.send_response(302)
+    handler.send_header("Location", "/login")
+    handler.end_headers()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/json/data/7", "/data/v1/download/70"])
+@pytest.mark.parametrize(
+    "failure",
+    [cut_off, silent, redirect_to_nowhere, b"<html>Please log in to this network</html>", b""],
+    ids=["cut off", "silent", "redirected", "web page", "empty"],
+)
+def test_failing_server_is_a_data_error_and_is_forgotten(openml, server, monkeypatch, failure, path):
+    monkeypatch.setattr(ours, "TIMEOUT_SECONDS", 0.2)
+    openml()
+    sound = dict(server.answers)
+    server.answers |= dict.fromkeys([found for found in sound if found.startswith(path)], failure)
+
+    with pytest.raises(DataError, match=r"OpenML 7 is not in .* and could not be fetched"):
+        OpenML(data_id=7).load()
+
+    server.answers |= sound
+    assert len(OpenML(data_id=7).read().labels) == 30
+
+
+def test_damaged_cache_is_fetched_again_and_never_believed(openml, server, tmp_path):
+    openml()
+    first = OpenML(data_id=7).load()
+    (cached,) = [path for path in (tmp_path / "cache").rglob("*.gz") if "download" in str(path)]
+    other = gzip.decompress(cached.read_bytes()).replace(b"red", b"blue")
+
+    for damaged in (cached.read_bytes()[:-9], gzip.compress(other), b""):
+        cached.write_bytes(damaged)
+        assert OpenML(data_id=7).load().digest == first.digest
+
+    cached.write_bytes(gzip.compress(other))
+    server.answers.clear()
+    with pytest.raises(DataError, match="could not be fetched"):
+        OpenML(data_id=7).load()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """Samples from files for a trained network: read to the number, and every fault is a line with the way out."""
 
+import io
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from nnbench.data import DataError, Scaler, raw
@@ -68,6 +72,13 @@ def test_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
         raw.read_picture(save(tmp_path / "a.png", SHADES), (3, 4), invert=False)
 
 
+def test_postscript_is_not_run(tmp_path):
+    """Pillow knows EPS: it asks Ghostscript, a program that may write and delete files."""
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"is no picture that can be read \(cannot identify image file"):
+        raw.read_picture(tmp_path / "a.png", (3, 4), invert=False)
+
+
 def test_bomb_is_refused_for_its_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)  # Pillow refuses it itself
     with pytest.raises(DataError, match=r"a.png has too many pixels; make it smaller, 50,000,000 pixels at most"):
@@ -117,6 +128,10 @@ def test_columns_are_found_by_their_names(tmp_path):
         ("width,age,height,age\n1,2,3,4\n", "has the column 'age' more than once"),
         ("1,2,3\n1,two,3\n", "line 2 has 'two' for height"),
         ("1,2,nan\n", "line 1 has 'nan' for age"),
+        ("1,2,1e999\n", "line 1 has '1e999' for age"),
+        ("1,2,3\n1,2_0,3\n", "line 2 has '2_0' for height"),
+        ('1,2,"3\n', "unexpected end of data; give text in UTF-8 with commas"),
+        ("1,2,3\n1,2," + "x" * 999 + "\n", "xxx...' for age"),
         ("1;2;3\n", "has no column 'width', 'height', 'age'"),
     ],
 )
@@ -146,7 +161,7 @@ def test_array_of_one_or_several_samples_is_read(tmp_path, shape):
         (np.zeros((4, 3)), r"has the shape \(4, 3\)"),
         (np.zeros((0, 12)), r"has the shape \(0, 12\)"),
         (np.array(["a"] * 12), "must hold numbers"),
-        (np.array([None] * 12), "is no array that can be read"),
+        (np.array([None] * 12), "has the type object, which is not read"),
         (np.full(12, np.nan), "not finite"),
     ],
 )
@@ -163,8 +178,16 @@ def test_archive_and_header_that_lies_are_refused(tmp_path):
         raw.read_array(tmp_path / "a.npy", 12, None)
     with (tmp_path / "b.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 12)})
-    with pytest.raises(DataError, match="is no array"):
+    with pytest.raises(DataError, match=r"claims the shape .* 96000000000000 bytes, but has at most 128"):
         raw.read_array(tmp_path / "b.npy", 12, None)
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content + b"\0"])
+def test_array_with_less_or_more_than_its_header_says_is_refused(tmp_path, change):
+    np.save(tmp_path / "a.npy", np.zeros(12))
+    (tmp_path / "a.npy").write_bytes(change((tmp_path / "a.npy").read_bytes()))
+    with pytest.raises(DataError, match=r"a\.npy (does not have the 96|claims the shape)"):
+        raw.read_array(tmp_path / "a.npy", 12, None)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +215,72 @@ def test_header_of_numbers_is_a_header_where_the_features_are_called_so(tmp_path
 
 def test_table_or_array_that_would_fill_the_memory_is_refused_unread(tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_text("1,2,3\n" * 5, encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(raw, "MOST_NUMBERS", 14)
+        with pytest.raises(DataError, match="holds more than 14 numbers; give fewer samples"):
+            raw.read_rows(tmp_path / "a.csv", NAMES)
     monkeypatch.setattr(raw, "MOST_BYTES", 29)
     with pytest.raises(DataError, match="30 bytes; give fewer samples, 29 bytes at most"):
         raw.read_rows(tmp_path / "a.csv", NAMES)
+    with pytest.raises(DataError, match="bytes; give fewer samples, 29 bytes at most"):
+        raw.read_picture(save(tmp_path / "a.png", SHADES), (3, 4), invert=False)
     np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(4_000_000, 3))  # sparse
     with pytest.raises(DataError, match="12,000,000 numbers; give fewer samples, 10,000,000 numbers at most"):
         raw.read_array(tmp_path / "a.npy", 3, None)
+
+
+def picture_bytes(kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(SHADES).save(file, kind, **options)
+    return file.getvalue()
+
+
+def array_bytes(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+WHOLE = {
+    "PNG": picture_bytes("PNG"),
+    "PNG that is stored": picture_bytes("PNG", compress_level=0),
+    "BMP": picture_bytes("BMP"),
+    "GIF": picture_bytes("GIF"),
+    "JPEG": picture_bytes("JPEG"),
+    "PPM": picture_bytes("PPM"),
+    "npy": array_bytes(SHADES.astype(np.float32)),
+    "csv": b"width,height,age\n1,2,3\n4,5e1,-6\n",
+}
+
+
+def read_back(path, kind):
+    if kind == "npy":
+        return raw.read_array(path, 12, (3, 4))
+    if kind == "csv":
+        return raw.read_rows(path, NAMES)[0]
+    return raw.read_picture(path, (3, 4), invert=False)[0]
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@settings(max_examples=100, deadline=None)
+@given(
+    edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    keep=st.one_of(st.just(1.0), st.floats(0, 1)),
+    tail=st.binary(max_size=20),
+)
+def test_mutated_file_gives_numbers_or_a_data_error(tmp_path_factory, kind, edits, keep, tail):
+    """A PNG has checksums, so that it gives its own pixels or none; the others cannot tell a shade from another."""
+    content = bytearray(WHOLE[kind])
+    for place, byte in edits:
+        content[int(place * len(content))] = byte
+    path = tmp_path_factory.getbasetemp() / f"mutated {kind}"
+    path.write_bytes(bytes(content[: int(keep * len(content))]) + tail)
+
+    try:
+        numbers = read_back(path, kind)
+    except DataError:
+        return
+
+    assert np.isfinite(numbers).all()
+    if kind.startswith("PNG"):
+        np.testing.assert_array_equal(numbers, SHADES)

@@ -1,14 +1,14 @@
 """The user's tables: labels as written, numbers exact, and one clear `DataError` for every trap."""
 
 import codecs
+import time
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnbench.data import CSV, DataError, Parquet
+from nnbench.data import CSV, DataError, Parquet, tables
 
 NUM_ROWS = 30
 
@@ -123,6 +123,18 @@ TRAPS = {
     "open quote": (line(5, '1,"a,2'), "is not a line of a table"),
     "huge cell": (line(5, "1,a," + "9" * 200_000), "is not a line of a table"),
     "null byte": (line(5, "1,a,2\0"), "row 4 (line 5): column 'width' is '2\\x00'"),
+    "null byte in a label": (line(5, "1,a\0,2"), "row 4: the name of a class is 'a\\x00', with '\\x00'"),
+    "escape in a label": (line(5, "1,\33[2Ja,2"), "row 4: the name of a class is '\\x1b[2Ja', with '\\x1b'"),
+    "quotes far apart": (
+        [*lines()[:4], '1,"a,2', *lines()[5:8], '3,b",3', *lines()[9:]],
+        "row 4: the name of a class is 'a,2\\n4,b,",
+    ),
+    "huge label": (line(5, f"1,{'a' * 2000},2"), "row 4: the name of a class has 2000 characters"),
+    "escape in the header": (line(1, "length,kind,\33[2Jwidth"), "the name of column 3 is '\\x1b[2Jwidth', with"),
+    "huge name": (line(1, f"length,kind,{'w' * 2000}"), "the name of column 3 has 2000 characters"),
+    "utf-16 without a mark": ("\n".join(lines()).encode("utf-16-le"), "perhaps dataset.encoding=utf-16-le"),
+    "1_000": (line(5, "1_000,a,2"), "row 4 (line 5): column 'length' is '1_000', which is not a number"),
+    "header twice": (line(5, "length,kind,width"), "column 'length' is 'length', which is not a number"),
     "packed": (b"\x1f\x8b\x08\x00" + bytes(range(256)), "is not text in utf-8"),
     "one class": (["length,kind", *(f"{row},a" for row in range(NUM_ROWS))], "needs at least 2 classes"),
     "one sample": (lines(1), "needs at least 2 classes"),
@@ -151,13 +163,70 @@ def test_missing_file_is_named_by_its_absolute_path(tmp_path, monkeypatch, sourc
         source(path="missing.csv", target="kind").load()
     assert f"{tmp_path / 'missing.csv'} does not exist; set dataset.path to a file" in str(error.value)
 
-    with pytest.raises(DataError, match=r"is a folder; set dataset\.path to a file"):
-        source(path=tmp_path, target="kind").load()
+    for path, found in (
+        (tmp_path, "is a folder"),
+        ("/dev/null", "is no ordinary file"),
+        ("a" * 300, "cannot be found"),
+    ):
+        with pytest.raises(DataError, match=rf"{found}.*; set dataset\.path to a file"):
+            source(path=path, target="kind").load()
 
 
 def test_missing_test_file_is_named(table, tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.csv does not exist; set dataset\.test_path to a file"):
         table(lines(), test_path=tmp_path / "nowhere.csv").load()
+
+
+def test_file_too_large_to_be_a_table_is_refused_unread(table, tmp_path, monkeypatch):
+    source = table(lines())
+    with source.path.open("r+b") as file:
+        file.truncate(2**33)  # sparse: takes no room
+
+    with pytest.raises(DataError, match="has 8,589,934,592 bytes; give fewer rows, 4,294,967,296 bytes at most"):
+        source.load()
+
+    monkeypatch.setattr(tables, "MAX_BYTES", 1000)
+    with pytest.raises(DataError, match=r"row 63 .*: the numbers so far take 1,000 bytes, the most; give fewer rows"):
+        table(["x,y,kind", *["1,2,a"] * 100]).load()
+
+
+def test_line_that_does_not_end_is_refused_before_it_fills_the_memory(table):
+    source = table(lines())
+    with source.path.open("r+b") as file:
+        file.truncate(2**31)
+
+    with pytest.raises(DataError, match="has a line of more than 16,777,216 characters; is it a table of text"):
+        source.load()
+
+
+def test_many_columns_are_checked_in_no_time(table):
+    names = [f"c{column}" for column in range(20_000)]
+    started = time.perf_counter()
+
+    samples = raw(
+        table([",".join(["kind", *names]), *(",".join(["ab"[row % 2], *["1"] * 20_000]) for row in range(4))])
+    )
+
+    assert samples.inputs.shape == (4, 20_000)
+    assert time.perf_counter() - started < 1  # comparing each with each would take three
+    with pytest.raises(DataError, match="has no column 'kind'; did you mean"):
+        table([",".join(names), "1"]).load()
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "alike"),
+    [
+        (["a", "a ", "b"], "classes 'a' and 'a ' look alike"),
+        (["é", "e\u0301", "b"], "look alike"),
+        (["a", "A", "b"], ""),
+    ],
+)
+def test_classes_that_look_alike_are_a_warning(table, labels, alike):
+    dataset = table(["length,kind", *(f"{row},{labels[row % 3]}" for row in range(NUM_ROWS))]).load()
+
+    assert dataset.num_classes == 3
+    assert [alike in warning for warning in dataset.warnings] == ([True] if alike else [])
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8", "cp1252"])
@@ -194,8 +263,12 @@ def test_quotes_spaces_and_blank_lines_are_part_of_the_format(table):
     [
         ({"delimiter": ",,"}, "delimiter is ',,'; it must be one character"),
         ({"delimiter": ""}, "delimiter is ''; it must be one character"),
+        ({"delimiter": '"'}, "it must be one character, no quote or line break"),
+        ({"delimiter": "\n"}, "it must be one character, no quote or line break"),
         ({"encoding": "hex"}, "encoding is hex; it must be one that Python knows"),
         ({"encoding": "utf-9"}, "encoding is utf-9; it must be one that Python knows"),
+        ({"encoding": "undefined"}, "encoding is undefined; it must be one that Python knows"),
+        ({"encoding": "utf\0"}, "it must be one that Python knows"),
     ],
 )
 def test_setting_out_of_range_is_a_value_error(fields, message):
@@ -226,69 +299,3 @@ def test_mutated_table_is_a_data_set_or_a_data_error(tmp_path_factory, edits):
         return
 
     assert np.isfinite(dataset.train.inputs).all()
-
-
-def frame(**columns):
-    return pd.DataFrame(
-        {"length": np.arange(NUM_ROWS), "kind": ["a", "b", "c"] * 10, "width": np.arange(NUM_ROWS) / 7, **columns}
-    )
-
-
-def parquet(tmp_path, table, **fields):
-    path = tmp_path / "flowers.parquet"
-    table.to_parquet(path)
-    return Parquet(path=path, target="kind", scaling="none", **fields)
-
-
-def test_parquet_equals_csv(tmp_path, table):
-    assert parquet(tmp_path, frame()).load().digest == table(lines()).load().digest
-
-
-def test_parquet_test_table_is_the_test_split(tmp_path):
-    frame().tail(9).to_parquet(tmp_path / "test.parquet")
-
-    dataset = parquet(tmp_path, frame(), test_path=tmp_path / "test.parquet").load()
-
-    assert dataset.test.inputs[:, 0].tolist() == list(range(21, 30))
-
-
-@pytest.mark.parametrize(
-    ("labels", "class_names"),
-    [
-        ([10, 9, -1], ("-1", "9", "10")),
-        ([1.0, 0.0, 2.0], ("0", "1", "2")),
-        ([True, False, True], ("False", "True")),
-        (pd.Categorical(["b", "a", "b"]), ("a", "b")),
-        (["001", "NA", "None"], ("001", "NA", "None")),
-    ],
-)
-def test_parquet_labels_become_text(tmp_path, labels, class_names):
-    assert raw(parquet(tmp_path, frame(kind=list(labels) * 10))).class_names == class_names
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"width": ["wide"] * 30}, "column 'width' holds str|column 'width' holds object"),
-        ({"width": pd.date_range("2020", periods=30)}, "column 'width' holds datetime64"),
-        ({"width": [None, *range(29)]}, r"row 1: column 'width' is missing \(NaN\)"),
-        ({"width": pd.array([*range(29), None], dtype="Int64")}, r"row 30: column 'width' is missing \(NaN\)"),
-        ({"width": [np.inf] * 30}, "row 1: column 'width' is infinite"),
-        ({"kind": ["a", None, "b"] * 10}, "row 2: the label in column 'kind' is missing"),
-        ({"kind": ["a"] * 30}, "needs at least 2 classes"),
-    ],
-)
-def test_parquet_trap_is_one_clear_error(tmp_path, columns, message):
-    with pytest.raises(DataError, match=message):
-        parquet(tmp_path, frame(**columns)).load()
-
-
-def test_parquet_without_rows_is_refused(tmp_path):
-    with pytest.raises(DataError, match="has a header but no rows"):
-        parquet(tmp_path, frame().head(0)).load()
-
-
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"length,kind\n1,a\n", b"PAR1" + bytes(100) + b"PAR1"])
-def test_damaged_parquet_is_a_data_error(tmp_path, content):
-    with pytest.raises(DataError, match="is not a sound Parquet file"):
-        Parquet(path=write(tmp_path / "table.parquet", content), target="kind").load()
