@@ -52,7 +52,8 @@ class Claim:
 
     def result(self) -> str | None:
         """Return the record folder of the cell's newest result that was trained below the root, as a path from it."""
-        return self._read(RESULT).get("record")
+        place = self._read(RESULT).get("record")
+        return place if isinstance(place, str) else None
 
     def keep_result(self, folder: Path) -> None:
         """Remember the record folder of a result."""
