@@ -26,6 +26,9 @@ def command(sweep: str | None = None) -> int:
         from nnbench.commands import commands
 
         return commands.main(standalone_mode=True)
+    from nnbench.tracking.credentials import hide_in_arguments
+
+    sys.argv[1:] = hide_in_arguments(sys.argv[1:])  # Hydra writes them into every sweep's folder
     with signals_as_exceptions():
         try:
             from nnbench.app import run

@@ -146,7 +146,7 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
     Returns the exit status.
     """
     from nnbench import terminal
-    from nnbench.sweep import job, outcome, plan
+    from nnbench.sweep import job, outbox, outcome, plan
 
     try:
         is_new = not job.is_begun(grid)
@@ -156,11 +156,12 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             left = sweep.missing()
             networks = plan.only_networks([cells[number] for number in left], [datasets[number] for number in left])
             num_fits = sum(cells[number].num_trainings() for number in left if grid.jobs[number].is_baseline)
-            terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(set(sweep.finished)))
+            terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(sweep.done))
         if grid.jobs[0].config["dry_run"]:
             terminal.print_cells(sweep)
             return 0
         _train(grid)
+        outbox.publish_rest(grid)
     except BaseException as error:
         stop = stopped_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if stop is not None:

@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,14 +32,19 @@ def commands() -> None:
 @commands.command()
 @click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
 def sync(tracking_uri: str | None) -> None:
-    """Publish to MLflow what could not be published when it was trained."""
+    """Publish to MLflow what could not be published when it was trained.
+
+    Exit status: 0 if nothing waits any more, 1 if something does.
+    """
     from nnbench.tracking import publish, record
+    from nnbench.tracking.store import without_credentials
 
     outcomes = publish.publish_all(record.unpublished(Path.cwd()), tracking_uri)
     for folder, error in outcomes:
-        click.echo(
-            f"{folder.parent.relative_to(Path.cwd())}  {'published' if error is None else f'not published: {error}'}"
+        outcome = (
+            "published" if error is None else f"not published: {without_credentials(' '.join(str(error).split()))}"
         )
+        click.echo(f"{folder.parent.relative_to(Path.cwd())}  {outcome}")
     failed = sum(error is not None for _, error in outcomes)
     click.echo(f"{len(outcomes) - failed} published, {failed} still waiting")
     sys.exit(1 if failed else 0)
@@ -52,16 +57,13 @@ def sync(tracking_uri: str | None) -> None:
 def status(study: str, sweep: str | None, tracking_uri: str | None) -> None:
     """Show which cells of STUDY are done, diverged, failed, interrupted or missing, and why.
 
-    Exit status: 0 if every cell has a result, 1 if not, 3 if there is no such sweep.
+    Exit status: 0 if every cell has a result, 1 if not or if the store cannot be read, 3 if there is no such sweep.
     """
     from nnbench import terminal
     from nnbench.sweep.status import coverage
-    from nnbench.tracking import store
 
-    uri = store.resolve(tracking_uri)
-    if not store.exists(uri):
-        raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
-    found = coverage(uri, study, sweep)
+    with _store(tracking_uri) as uri:
+        found = coverage(uri, study, sweep)
     if found is None:
         of_sweep = f" of the sweep {sweep}" if sweep else ""
         click.echo(f"{study} has no cell{of_sweep} in {uri}", err=True)
@@ -81,13 +83,13 @@ def ui(tracking_uri: str | None, port: int) -> None:
     if uri.startswith("http"):
         click.echo(f"the store is a server; open {uri}")
         return
-    if not store.exists(uri):
-        raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
+    with _store(uri):
+        experiments = store.client(uri).search_experiments(filter_string="name != 'Default'", max_results=MOST_LISTED)
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise click.ClickException(f"port {port} is in use on this machine; give another one with --port")
     click.echo("the page is ready in some seconds; Ctrl-C ends it")
-    for experiment in store.client(uri).search_experiments(filter_string="name != 'Default'", max_results=MOST_LISTED):
+    for experiment in experiments:
         click.echo(f"{experiment.name}: http://127.0.0.1:{port}{store.page(experiment.experiment_id)}")
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **store.QUIET, **os.environ}
     command = [
@@ -130,16 +132,14 @@ def report(study: str, sweep: str | None, output: Path | None, tracking_uri: str
     from nnbench.terminal import print_bands
     from nnbench.tracking import read, store
 
-    uri = store.resolve(tracking_uri)
-    if not store.exists(uri):
-        raise click.ClickException(f"there is no store at {uri}; train something first, or give --tracking-uri")
     folder = (output or Path("reports", store.file_name(study))).absolute()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the kernel is ended, too
-    try:
+    with _store(tracking_uri) as uri:
         fingerprints = read.fingerprints_of(uri, study, sweep) if sweep else None
         if sweep and not fingerprints:
             click.echo(f"{study} has no finished cell of a sweep {sweep}; {_known_sweeps(uri, study)}", err=True)
             sys.exit(3)
+    try:
         made = build(uri, study, folder, fingerprints=fingerprints, sweep=sweep)
     except NothingToReportError as nothing:
         click.echo(str(nothing), err=True)
@@ -190,6 +190,19 @@ def studies(output: Path | None, tracking_uri: str | None, config_dir: Path | No
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _store(tracking_uri: str | None) -> Iterator[str]:
+    """Give the resolved URI of a store that can be read; a store in trouble ends the command in one line."""
+    from nnbench.tracking import store
+
+    uri = store.resolve(tracking_uri)
+    try:
+        store.check(uri)
+        yield uri
+    except store.StoreError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _known_sweeps(uri: str, study: str) -> str:

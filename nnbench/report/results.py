@@ -17,6 +17,7 @@ from nnbench.protocol.naming import differing_settings, flat_settings, labels
 from nnbench.tracking import coverage, read
 from nnbench.tracking.contents import score_divergence
 from nnbench.tracking.coverage import Coverage
+from nnbench.tracking.read import Damaged
 from nnbench.tracking.record import Predictions, Record, SampleImages, data_names, facts
 
 MOST_FOR_ALL_PAIRS = 60  # cells of a data set; of more, the leader is compared with each
@@ -259,7 +260,9 @@ def study(
             cells[-1] |= {"dataset": data_by_run[run_id], **_facts(record)}
             _add(record, label, data_by_run[run_id], tables, by_cell)
             environments.append(record.environment())
-    cells += [{"cell": name, "kind": "cell", "status": "damaged", "run_id": run_id} for run_id, name in damaged.items()]
+    whole = {record.identity.fingerprint for record in found.values()}  # if need be, of an older result
+    lost = {run_id: run.name for run_id, run in damaged.items() if run.fingerprint not in whole}
+    cells += [{"cell": name, "kind": "cell", "status": "damaged", "run_id": run_id} for run_id, name in lost.items()]
     planned = _coverage(uri, experiment, fingerprints, sweep, damaged)
     if not environments:
         counts = planned.counts() if planned else {}
@@ -278,7 +281,7 @@ def study(
 
 
 def _coverage(
-    uri: str, experiment: str, fingerprints: Collection[str] | None, sweep: str | None, damaged: Collection[str]
+    uri: str, experiment: str, fingerprints: Collection[str] | None, sweep: str | None, damaged: Mapping[str, Damaged]
 ) -> Coverage | None:
     """Return what was to be trained of a sweep, of the cells with the given fingerprints, or of the whole study."""
     if sweep is not None:

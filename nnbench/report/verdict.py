@@ -16,6 +16,7 @@ from nnbench.report.missing import CAUSES, with_result, without_result
 from nnbench.report.reached import MET, check
 from nnbench.report.results import Results
 from nnbench.report.tables import to_reach
+from nnbench.tracking.read import WITH_RESULT
 
 WITH_A_REASON = ("interrupted", "failed")  # states whose reason says more than the state
 MOST_WITH_NUMBERS = 3  # cells that a sentence names with their numbers; the table of pairs has them all
@@ -340,7 +341,10 @@ def on_duplicates(results: Results) -> str:
         return ""
     doubled = results.coverage.cells[results.coverage.cells["duplicates"] > 0]
     named = _names([f"{row.cell}: {row.duplicates + 1} results" for row in doubled.itertuples()])
-    return f"Trained more than once ({named}); the newest result of each cell is the one that counts."
+    replaced = doubled[(doubled["damaged"] != "") & doubled["state"].isin(WITH_RESULT)]
+    lost = _names([f"{row.cell}: {row.damaged}" for row in replaced.itertuples()])
+    older = f" Where that is damaged, it is the one before it ({lost})." if lost else ""
+    return f"Trained more than once ({named}); the newest result of each cell is the one that counts.{older}"
 
 
 def _against(results: Results, dataset: str) -> pd.DataFrame:

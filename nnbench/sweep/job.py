@@ -5,14 +5,13 @@
 
 import errno
 import json
-import os
 import shutil
 import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
@@ -30,12 +29,14 @@ from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
 from nnbench.protocol.result import CellResult, Stage
 from nnbench.protocol.result import run as run_cell
 from nnbench.settings import parse
+from nnbench.sweep import outbox
 from nnbench.sweep.claims import Claim
 from nnbench.sweep.supervision import WORK, stopped_by, tell
 from nnbench.sweep.sweep_file import NAME, SweepFile
 from nnbench.terminal import CellProgress, say
-from nnbench.tracking import contents, record, sweeps
+from nnbench.tracking import contents, record
 from nnbench.tracking.record import Identity
+from nnbench.tracking.trouble import StoreError, bounded, wake
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,12 +44,19 @@ if TYPE_CHECKING:
     from nnbench.data import Dataset
     from nnbench.tracking.publish import Publisher
 
-PAUSES = (0.3, 1.0, 3.0)  # seconds between attempts to publish to a local database
 FLUSH_EVERY = 10.0  # seconds between the flushes of a training cell's curves to MLflow
 SAVE_EVERY = 120.0  # seconds between the checkpoints of a cell
 BEGUN = "begun.json"  # in a job's folder while its cell is not done: a line of `attempts`
 MOST_KILLS = 2  # times that a cell's process may be killed before the cell is to blame
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+MOST_FLUSH = 10.0  # seconds of a flush, after which MLflow gets no further call of it
+MOST_NAMED = 5  # damaged results that have a line
+IN_A_FILE = (
+    "a file of the configuration has a tracking.uri with a password, which would be written into every sweep's folder; "
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_URI, or give it on the command line"
+)
+IS_FINISHED = "is finished already; resume=false trains it again"
+_told: set[str] = set()  # what this process has said of stores in trouble
 
 
 def fingerprints(plan: Grid, datasets: "Sequence[Dataset]") -> list[str]:
@@ -67,7 +75,8 @@ def is_begun(plan: Grid) -> bool:
 def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     """Find what there is to train; unless that alone is asked for, create folder and store, and announce the sweep.
 
-    What earlier commands could not publish is published first.
+    What earlier commands could not publish is published, too. Raises StoreError for a store on this machine that cannot
+    be used; any other may be out for a while, which costs a sweep nothing but what the store knows.
     """
     first = plan.jobs[0]
     if is_begun(plan):
@@ -87,20 +96,33 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     )
     asked_only = first.config["dry_run"]
     if first.tracked:
-        from nnbench.tracking import store
+        from nnbench.tracking import publish, store
 
         uri = store.resolve(first.tracking_uri)
+        if first.tracking_uri and store.without_credentials(first.tracking_uri) != first.tracking_uri:
+            raise StoreError(IN_A_FILE, "refusal")
+        store_is_out = False
         try:
             if not asked_only:
-                _open_store(first)
-            if first.config["resume"] and store.exists(uri):
-                sweep = replace(sweep, finished=_finished(first, sweep.fingerprints))
-            if plan.multirun and not asked_only:
-                sweeps.announce(uri, first.experiment, asdict(sweep))
-        except Exception as error:
-            if store.is_local(uri):
+                with bounded(uri):
+                    _open_store(first)
+                outbox.publish("before the training")
+                wake(uri)  # though that may have taken too long
+            with bounded(uri):
+                if not asked_only:
+                    publish.close_abandoned(uri, first.experiment)
+                if first.config["resume"] and store.exists(uri):
+                    sweep = replace(sweep, finished=_finished(first, sweep.fingerprints))
+                if plan.multirun and not asked_only:
+                    outbox.announce(first, sweep)
+        except StoreError as error:
+            if error.kind != "outage" and store.is_local(uri):
                 raise  # a file that cannot be used now will not mend itself
-            say(f"warning: the server does not answer ({error}); training goes on, python -m nnbench sync publishes it")
+            store_is_out = True
+            _told.add(str(error))
+            say(f"warning: {error}; training goes on, python -m nnbench sync publishes it")
+        if first.config["resume"]:
+            sweep = replace(sweep, waiting=outbox.results(first, sweep, store_is_out=store_is_out))
     if not asked_only:
         sweep.write(plan.folder)
     return sweep
@@ -118,14 +140,15 @@ def _choices(job: Job) -> dict[str, str]:
 
 
 def _open_store(first: Job) -> None:
-    """Create store and experiment where they are missing, and bring them up to what has happened on this machine."""
-    from nnbench.tracking import publish, store
+    """Create store and experiment where they are missing."""
+    from nnbench.tracking import store
 
-    if not store.exists(store.resolve(first.tracking_uri)):
+    uri = store.resolve(first.tracking_uri)
+    if not store.exists(uri):
         say("creating the store, once")
-    store.prepare(first.tracking_uri, first.experiment)
-    publish.publish_all(record.unpublished(Path.cwd()))
-    publish.close_abandoned(first.tracking_uri, first.experiment)
+        if warning := store.warning_of_disk(uri):
+            say(f"warning: {warning}")
+    store.prepare(uri, first.experiment)
 
 
 def close_abandoned(plan: Grid) -> None:
@@ -139,10 +162,16 @@ def close_abandoned(plan: Grid) -> None:
 
 
 def _finished(first: Job, fingerprints: Sequence[str]) -> dict[str, str]:
+    """Return the run of each fingerprint that has a whole result in the store, and name the damaged ones."""
     from nnbench.tracking import read
 
-    runs = read.finished_cells(first.tracking_uri, first.experiment)
-    return {mark: run for mark, run in runs.items() if mark in fingerprints}
+    finished, damaged = read.finished_and_damaged(first.tracking_uri, first.experiment, fingerprints)
+    for lost in list(damaged.values())[:MOST_NAMED]:
+        instead = "an older result of the cell counts" if lost.fingerprint in finished else "the cell is trained again"
+        say(f"warning: the result of {lost.name} in the store is damaged ({lost.reason}); {instead}")
+    if len(damaged) > MOST_NAMED:
+        say(f"warning: {len(damaged) - MOST_NAMED} more results are damaged; python -m nnbench status names them")
+    return finished
 
 
 def run(
@@ -185,14 +214,18 @@ def run(
         return
     if mark in sweep.finished and _fetched(job, sweep.finished[mark], folder, progress):
         return
+    if mark in sweep.waiting and _copied(Path(sweep.waiting[mark]), folder, progress, said=IS_FINISHED):
+        return
     claim = Claim(Path.cwd(), mark) if job.config["resume"] else None
     with nullcontext(True) if claim is None else claim.taken(sweep.sweep) as taken:
         if not taken:
             if not patient:
                 progress.line(f"is in the hands of {cast(Claim, claim).holder()}; this sweep comes back to it")
             return
-        if claim is not None and claim.result() != sweep.results_before.get(mark) and _copied(claim, folder, progress):
-            return
+        if claim is not None and (new := claim.result()) not in (None, sweep.results_before.get(mark)):
+            said = f"was trained by another command meanwhile, in {Path(str(new)).parent}"
+            if _copied(claim.root / str(new), folder, progress, said=said):
+                return
         attempt = _Attempt(job, identity, folder, claim)
         killed = attempts(folder)
         if len(killed) < MOST_KILLS or (alone and not killed[-1]):
@@ -236,17 +269,14 @@ def attempts(folder: Path) -> list[bool]:
     return content if isinstance(content, list) else []
 
 
-def _copied(claim: Claim, folder: Path, progress: CellProgress) -> bool:
-    """Bring the result that another command has just left; tell whether it is whole."""
-    place = claim.result()
-    if place is None:
-        return False
-    source = claim.root / place
+def _copied(source: Path, folder: Path, progress: CellProgress, *, said: str) -> bool:
+    """Bring the result in another job's record folder and say so; say if that cannot be done."""
     try:
         record.copy(source, folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        progress.line(f"its result in {source.parent} cannot be used, so it is trained again: {error}")
         return False
-    progress.line(f"was trained by another command meanwhile, in {os.path.relpath(source.parent)}")
+    progress.line(said)
     return True
 
 
@@ -259,7 +289,7 @@ def _fetched(job: Job, run_id: str, folder: Path, progress: CellProgress) -> boo
     except Exception as error:  # artifacts may be gone while the run is still there
         progress.line(f"its result of run {run_id} cannot be fetched, so it is trained again: {error}")
         return False
-    progress.line("is finished already; resume=false trains it again")
+    progress.line(IS_FINISHED)
     return True
 
 
@@ -391,34 +421,32 @@ class _Attempt:
 
     def _flush(self, history: "pd.DataFrame | None") -> None:
         """Let MLflow show the curves so far; a store in trouble costs the training nothing but this attempt."""
+        from nnbench.tracking import store
         from nnbench.tracking.publish import Publisher
 
         try:
-            if self.live is None:
-                self.live = Publisher(self.job.tracking_uri, self.job.experiment, self.identity)
-            self.live.flush(self.job.config, self.job.choices, history, self.started)
+            with bounded(store.resolve(self.job.tracking_uri), MOST_FLUSH):
+                if self.live is None:
+                    self.live = Publisher(self.job.tracking_uri, self.job.experiment, self.identity)
+                self.live.flush(self.job.config, self.job.choices, history, self.started)
         except Exception:  # the record is published as a whole when the cell is done
             self.live = None
         self.last_flush = perf_counter()
 
     def _publish(self) -> str:
-        """Bring MLflow up to the record; return what to say if that must wait."""
+        """Bring MLflow up to the record; return what to say if that must wait, the reason but once."""
         if not self.job.tracked:
             return ""
-        from nnbench.tracking import publish
+        from nnbench.tracking import publish, store
 
-        # Writers beside this one can make a local database refuse at once, whatever its patience; publishing adds
-        # nothing twice, so it is tried again. A server has its own retries.
-        pauses = PAUSES if _is_local(self.job) else ()
-        for pause in (*pauses, None):
-            try:
-                publish.publish(self.folder / record.FOLDER, self.job.tracking_uri, self.job.experiment)
-                break
-            except Exception as error:  # the record is on the disk; the next command or `sync` publishes it
-                if pause is None:
-                    reason = f"{type(error).__name__}: {error}"
-                    return f"; not in MLflow yet ({reason}), python -m nnbench sync publishes it"
-                time.sleep(pause)
+        try:
+            publish.publish_in_time(self.folder / record.FOLDER, self.job.tracking_uri, self.job.experiment)
+        except Exception as error:  # the record is on the disk; the end of the sweep or `sync` publishes it
+            reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+            if reason in _told:
+                return "; not in MLflow yet"
+            _told.add(reason)
+            return f"; not in MLflow yet ({store.without_credentials(reason)}), python -m nnbench sync publishes it"
         return ""
 
 

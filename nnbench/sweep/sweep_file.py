@@ -22,6 +22,7 @@ class SweepFile:
     to_reach: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, str] = field(default_factory=dict)  # fingerprint -> id of the run that has the result already
     results_before: dict[str, str] = field(default_factory=dict)  # fingerprint -> record folder of an earlier command
+    waiting: dict[str, str] = field(default_factory=dict)  # fingerprint -> record folder with a result MLflow lacks
 
     def write(self, folder: Path) -> None:
         """Write it into the sweep's folder."""
@@ -35,10 +36,16 @@ class SweepFile:
         """Read it from the sweep's folder."""
         return cls(**json.loads((folder / NAME).read_text(encoding="utf-8")))
 
+    @property
+    def done(self) -> set[str]:
+        """The fingerprints that have a result already, in MLflow or on the way there."""
+        return {*self.finished, *self.waiting}
+
     def missing(self) -> list[int]:
         """Return the jobs that have something to train: no result yet, and not the same setting as an earlier one."""
+        done = self.done
         return [
             number
             for number, fingerprint in enumerate(self.fingerprints)
-            if fingerprint not in self.finished and fingerprint not in self.fingerprints[:number]
+            if fingerprint not in done and fingerprint not in self.fingerprints[:number]
         ]

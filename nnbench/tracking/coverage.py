@@ -1,13 +1,13 @@
 """Which cells of a sweep or of a study have a result, which have none, and why."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from nnbench.tracking import read, record, sweeps
-from nnbench.tracking.read import WITH_RESULT, Attempt
+from nnbench.tracking.read import WITH_RESULT, Attempt, Damaged
 
 STATES = ("done", "partly diverged", "diverged", "running", "interrupted", "failed", "damaged", "missing")
 Waiting = Mapping[str, Sequence[record.Record]]  # records that MLflow lacks, newest first, by fingerprint
@@ -19,8 +19,9 @@ class Coverage:
 
     `cells` has one row for each cell: cell (its label), model, optimizer and activation ("" of a baseline), state and
     reason, seeds and diverged (the number of trainings of its result, one for a baseline that draws nothing, and how
-    many of them diverged), duplicates (finished runs beyond the newest), fingerprint, and run_id, the run of its
-    result, or "". A cell is "diverged" if all of its seeds have; if some have, it is done, and the reason counts them.
+    many of them diverged), duplicates (finished runs beyond the newest), damaged (what is wrong with the newest of
+    them, or ""), fingerprint, and run_id, the run of its result, or "". A cell is "diverged" if all of its seeds have;
+    if some have, it is done, and the reason counts them.
     """
 
     study: str
@@ -75,18 +76,25 @@ class _Outcome:
     seeds: int = 0
     diverged: int = 0
     duplicates: int = 0
+    damaged: str = ""
     run_id: str = ""
 
 
 def of_sweep(
-    uri: str, study: str, sweep: str | None = None, *, waiting: Waiting | None = None, damaged: Collection[str] = ()
+    uri: str,
+    study: str,
+    sweep: str | None = None,
+    *,
+    waiting: Waiting | None = None,
+    damaged: Mapping[str, Damaged] | None = None,
 ) -> Coverage | None:
     """Return the coverage of a sweep, by default the newest of the study; None if the store knows neither.
 
-    `waiting` are records that the store lacks. `damaged` are runs whose record was found to be damaged or gone, see
-    `read.fetch_newest`: they are no results.
+    `waiting` are records that the store lacks. `damaged` are the runs whose record was found to be damaged or gone, see
+    `read.fetch_newest`: they are no results. If they are not given, the records on this machine are looked at.
     """
-    attempts = read.attempts(uri, study)
+    runs = read.cell_runs(uri, study)
+    attempts = [read.attempt_of(run) for run in runs]
     plan = sweeps.find(uri, study, sweep)
     if plan is None:
         attempts = [attempt for attempt in attempts if sweep is None or attempt.sweep == sweep]
@@ -94,16 +102,21 @@ def of_sweep(
     if plan is None:
         return None
     num_others = len({attempt.fingerprint for attempt in attempts} - set(plan["fingerprints"]))
-    cells = _cells(plan, attempts, waiting or {}, set(damaged))
+    if damaged is None:
+        damaged = read.whole_runs(runs, plan["fingerprints"])[1]
+    cells = _cells(plan, attempts, waiting or {}, damaged)
     return Coverage(study, plan["sweep"], plan["command"], cells, num_others, **_of_study_itself(plan))
 
 
-def of_study(uri: str, study: str, *, waiting: Waiting | None = None, damaged: Collection[str] = ()) -> Coverage | None:
+def of_study(
+    uri: str, study: str, *, waiting: Waiting | None = None, damaged: Mapping[str, Damaged] | None = None
+) -> Coverage | None:
     """Return the coverage of a whole study: what its newest sweep was to train, then every other cell ever begun.
 
     None if the store knows no cell of it; the rest is as in `of_sweep`.
     """
-    attempts = read.attempts(uri, study)
+    runs = read.cell_runs(uri, study)
+    attempts = [read.attempt_of(run) for run in runs]
     newest = plan = sweeps.find(uri, study)
     planned = set() if plan is None else set(plan["fingerprints"])
     others = _plan_of([attempt for attempt in attempts if attempt.fingerprint not in planned])
@@ -113,7 +126,9 @@ def of_study(uri: str, study: str, *, waiting: Waiting | None = None, damaged: C
         plan = plan | {name: [*plan[name], *others[name]] for name in ("labels", "choices", "fingerprints")}
     if plan is None:
         return None
-    cells = _cells(plan, attempts, waiting or {}, set(damaged))
+    if damaged is None:
+        damaged = read.whole_runs(runs)[1]
+    cells = _cells(plan, attempts, waiting or {}, damaged)
     return Coverage(study, None, plan["command"], cells, **_of_study_itself(newest or plan))
 
 
@@ -137,7 +152,9 @@ def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:
     }
 
 
-def _cells(plan: Mapping[str, Any], attempts: Sequence[Attempt], waiting: Waiting, damaged: set[str]) -> pd.DataFrame:
+def _cells(
+    plan: Mapping[str, Any], attempts: Sequence[Attempt], waiting: Waiting, damaged: Mapping[str, Damaged]
+) -> pd.DataFrame:
     """Return the table of cells of a plan, see `Coverage`; settings that it has twice are one cell."""
     attempts_by_fingerprint: dict[str, list[Attempt]] = {}
     for attempt in attempts:
@@ -150,23 +167,26 @@ def _cells(plan: Mapping[str, Any], attempts: Sequence[Attempt], waiting: Waitin
     return pd.DataFrame(rows).drop_duplicates("fingerprint", ignore_index=True)
 
 
-def _outcome(attempts: Sequence[Attempt], waiting: Sequence[record.Record], damaged: set[str]) -> _Outcome:
+def _outcome(attempts: Sequence[Attempt], waiting: Sequence[record.Record], damaged: Mapping[str, Damaged]) -> _Outcome:
     """Return what came of a cell from its attempts and its records that MLflow lacks, both newest first."""
     results = [attempt for attempt in attempts if attempt.state in WITH_RESULT]
-    duplicates = max(len(results) - 1, 0)
-    if results and results[0].run_id not in damaged:
-        newest = results[0]
-        counts = newest.num_seeds, newest.num_diverged, duplicates
-        return _Outcome(newest.state, newest.reason, *counts, newest.run_id)
+    lost = damaged[results[0].run_id].reason if results and results[0].run_id in damaged else ""
+    known: dict[str, Any] = {"duplicates": max(len(results) - 1, 0), "damaged": lost}
+    for newest in results:
+        if newest.run_id not in damaged:
+            instead = f"an older result, as the newest is damaged: {lost}" if lost else ""
+            reason = "; ".join(filter(None, (newest.reason, instead)))
+            counts = newest.num_seeds, newest.num_diverged
+            return _Outcome(newest.state, reason, *counts, **known, run_id=newest.run_id)
     way_out = "not in MLflow yet; python -m nnbench sync publishes it"
     for cell in waiting:
-        if cell.status in ("finished", "diverged"):
+        if cell.status in record.WITH_RESULT:
             statuses = cell.replicas()["status"]
             state = "diverged" if cell.status == "diverged" else "done"
             num_diverged = int((statuses == "diverged").sum())
-            return _Outcome(state, way_out, cell.cell.get("num_fits", len(statuses)), num_diverged, duplicates)
+            return _Outcome(state, way_out, cell.cell.get("num_fits", len(statuses)), num_diverged, **known)
     if results:
-        return _Outcome("damaged", "its record in the store is damaged or gone", duplicates=duplicates)
+        return _Outcome("damaged", f"its record in the store is damaged or gone: {lost}", **known)
     if attempts:
         return _Outcome(attempts[0].state, attempts[0].reason)
     if waiting:

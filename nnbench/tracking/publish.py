@@ -10,17 +10,20 @@ import json
 import math
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
 from nnbench.tracking import contents, process, record, store
 from nnbench.tracking.record import Identity, Record
+from nnbench.tracking.trouble import StoreError, bounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,22 +36,52 @@ MOST_METRICS, MOST_PARAMS = 900, 100  # in one log_batch; MLflow takes 1000 of b
 SECONDS = "time/train_seconds"
 LONGEST_PARAM = 6000  # MLflow cuts longer values without a word; the artifact config.yaml has them whole
 LONGEST_TAG = 500
+PAUSES = (0.3, 1.0, 2.0, 4.0)  # seconds between the attempts of `publish_in_time`
+PATIENCE = 10.0  # seconds after which it makes no further attempt
+MOST_SECONDS = 60.0  # that it takes, however slow the store is
 RUN_STATUS = {"finished": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def publish(folder: Path, uri: str | None, experiment: str) -> str:
-    """Bring MLflow up to a record folder and remember that it is; return the id of the cell's run."""
-    from filelock import FileLock
+    """Bring MLflow up to a record folder and remember that it is; return the id of the cell's run.
+
+    Raises ValueError for a damaged record, StoreError for a store in trouble.
+    """
+    from filelock import FileLock, Timeout
 
     published = folder.parent / record.PUBLISHED
-    with FileLock(published.with_suffix(".lock")):  # another command may be at the same record
-        cell = record.read(folder)
-        publisher = Publisher(uri, experiment, cell.identity)
-        run_id = publisher.publish(cell)
-        published.write_text(
-            json.dumps({"run_id": run_id, "uri": store.without_credentials(publisher.uri)}), encoding="utf-8"
-        )
+    try:
+        with FileLock(published.with_suffix(".lock"), timeout=MOST_SECONDS):
+            cell = record.read(folder)
+            publisher = Publisher(uri, experiment, cell.identity)
+            run_id = publisher.publish(cell)
+            note = {"run_id": run_id, "uri": publisher.uri}
+            published.write_text(json.dumps(note), encoding="utf-8")
+    except Timeout:
+        raise StoreError(f"another command is publishing {folder} and does not end") from None
+    except StoreError:
+        store.experiment_id.cache_clear()  # it may be that somebody has deleted the experiment
+        raise
     return run_id
+
+
+def publish_in_time(folder: Path, uri: str | None, experiment: str) -> str:
+    """Do the same while a sweep waits: what fails is tried again for some seconds, and then the store has a rest.
+
+    Publishing adds nothing twice, and much passes: other writers can make a database refuse at once, a server restarts.
+    What is no outage is tried again but once; somebody may have deleted a run, and then it is made anew.
+    """
+    started = perf_counter()
+    with bounded(store.resolve(uri), MOST_SECONDS):
+        for number, pause in enumerate(PAUSES):
+            try:
+                return publish(folder, uri, experiment)
+            except StoreError as error:
+                in_vain = error.kind == "refusal" or (error.kind == "other" and number > 0)
+                if in_vain or perf_counter() - started > PATIENCE:
+                    raise
+            time.sleep(pause)
+        return publish(folder, uri, experiment)
 
 
 class Publisher:
@@ -61,7 +94,14 @@ class Publisher:
         self.identity = identity
         self.flushed_epoch = 0
         found = store.runs(self.uri, self.experiment_id, f"tags.`nnbench.record` = '{identity.key}'")
-        self.run_by_place: dict[str, Run] = {run.data.tags["nnbench.place"]: run for run in found}
+        self.run_by_place: dict[str, Run] = {}
+        parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
+        # What was asked for in vain, as far as we know, may have been done all the same, and then again.
+        for run in sorted(found, key=lambda run: (run.info.run_id in parents, _is_ended(run), run.info.run_id)):
+            place = run.data.tags["nnbench.place"]
+            if place in self.run_by_place:
+                self.client.delete_run(self.run_by_place[place].info.run_id)
+            self.run_by_place[place] = run
 
     def flush(
         self, config: Mapping[str, Any], choices: Mapping[str, str], history: "pd.DataFrame | None", started: float
@@ -104,11 +144,10 @@ class Publisher:
             self._log_dataset(run, cell)
         if len(history):
             scored = contents.score_divergence(history, cell.chance)
-            curves = mean_curves(scored[scored["epoch"] > self.flushed_epoch])
+            curves = mean_curves(scored)  # MLflow knows the points again that it has
             if (replicas["status"] == "diverged").any():
                 curves = _without_stale(curves)
-            metrics += _curve_metrics(curves, cell.cell["started"])
-            metrics += _summary_metrics(_cell_summary(cell, replicas), _last_epoch(history), ended)
+            metrics += _with_summary(curves, _cell_summary(cell, replicas), cell.cell["started"], ended)
             self._log_dataset(run, cell)
         tuning = cell.cell.get("tuning") or {"chosen": {}}
         tuned = {f"tuned.{name}": value for name, value in tuning["chosen"].items()}
@@ -118,6 +157,8 @@ class Publisher:
             tags["nnbench.finding"] = cell.cell["finding"]["name"]
         if "error" in cell.cell:
             tags["nnbench.reason"] = cell.cell["error"][:LONGEST_TAG]
+        elif "nnbench.reason" in run.data.tags:  # it was taken for abandoned
+            self.client.delete_tag(run.info.run_id, "nnbench.reason")
         for key, value in tags.items():
             self.client.set_tag(run.info.run_id, key, value)
         self._log_artifacts(run, cell)
@@ -139,13 +180,14 @@ class Publisher:
             return
         ended = _milliseconds(cell.cell["ended"])
         summary = {name: value for name, value in row.items() if name not in ("seed", "status")}
-        metrics, last_epoch = [], 0
-        if history is not None:
+        if history is None:
+            metrics = _summary_metrics(summary, 0, ended)
+        else:
             curves = history.set_index("epoch").drop(columns="seed")
             if row["status"] == "diverged":
                 curves = _without_stale(contents.score_divergence(curves, cell.chance))
-            metrics, last_epoch = _curve_metrics(curves, cell.cell["started"]), int(curves.index[-1])
-        self._log(run, metrics + _summary_metrics(summary, last_epoch, ended), params)
+            metrics = _with_summary(curves, summary, cell.cell["started"], ended)
+        self._log(run, metrics, params)
         self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
 
     def _run(self, kind: str, place: str, name: str, started: float, tags: Mapping[str, str] | None = None) -> "Run":
@@ -214,6 +256,8 @@ class Publisher:
         from mlflow.models import Model
 
         found = self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'")
+        for other in found[1:]:
+            self.client.delete_logged_model(other.model_id)
         model = found[0] if found else self.client.create_logged_model(self.experiment_id, "model", run_id)
         if model.status == LoggedModelStatus.READY:
             return
@@ -304,6 +348,13 @@ def _curve_metrics(curves: "pd.DataFrame", started: float) -> "list[Metric]":
     ]
 
 
+def _with_summary(curves: "pd.DataFrame", summary: Mapping[str, float], started: float, ended: int) -> "list[Metric]":
+    """Return the points of all curves and the scores in the end; one that is the last point of its curve is one."""
+    last = curves.iloc[-1]
+    scores = {name: value for name, value in summary.items() if last.get(name) != value}
+    return _curve_metrics(curves, started) + _summary_metrics(scores, int(curves.index[-1]), ended)
+
+
 def _summary_metrics(summary: Mapping[str, float], step: int, timestamp: int) -> "list[Metric]":
     from mlflow.entities import Metric
 
@@ -390,30 +441,56 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
+def _is_ended(run: "Run") -> bool:
+    return run.info.status != "RUNNING"
+
+
 def close_abandoned(uri: str | None, experiment: str) -> None:
-    """Close the runs that a process of this machine has left open and can no longer close."""
+    """Close the runs that a process of this machine has left open and can no longer close.
+
+    One that is there although its process was told otherwise, and then made another, is deleted.
+    """
     uri = store.resolve(uri)
     client = store.client(uri)
-    open_runs = store.runs(uri, store.experiment_id(uri, experiment), "attributes.status = 'RUNNING'")
-    for run in open_runs:
-        if process.is_gone(run.data.tags.get("nnbench.process", "")):
-            client.set_tag(run.info.run_id, "nnbench.status", "interrupted")
-            client.set_tag(run.info.run_id, "nnbench.reason", "its process is gone")
-            client.set_terminated(run.info.run_id, RUN_STATUS["interrupted"])
+    number = store.experiment_id(uri, experiment)
+    for run in store.runs(uri, number, "attributes.status = 'RUNNING'"):
+        tags = run.data.tags
+        if not process.is_gone(tags.get("nnbench.process", "")):
+            continue
+        same = f"tags.`nnbench.record` = '{tags.get('nnbench.record')}' AND tags.`nnbench.place` = "
+        if any(_is_ended(other) for other in store.runs(uri, number, f"{same}'{tags.get('nnbench.place')}'")):
+            client.delete_run(run.info.run_id)
+            continue
+        client.set_tag(run.info.run_id, "nnbench.status", "interrupted")
+        client.set_tag(run.info.run_id, "nnbench.reason", "its process is gone")
+        client.set_terminated(run.info.run_id, RUN_STATUS["interrupted"])
 
 
-def publish_all(folders: Iterable[Path], uri: str | None = None) -> list[tuple[Path, Exception | None]]:
-    """Publish records, by default each to the store of its own configuration; return each with its error, if any."""
+def publish_all(
+    folders: Iterable[Path], uri: str | None = None, *, seconds: float | None = None
+) -> list[tuple[Path, Exception | None]]:
+    """Publish records, by default each to the store of its own configuration; return each with its error, if any.
+
+    A store that has an outage is not asked again for the records behind. After so many seconds the rest has to wait.
+    Copies of a record are one.
+    """
     outcomes: list[tuple[Path, Exception | None]] = []
+    published: dict[str, bool] = {}  # by key
+    ends = math.inf if seconds is None else perf_counter() + seconds
     for folder in folders:
         try:
             cell = record.read(folder)
-            if cell.experiment is None:
+            key = cell.identity.key
+            if cell.experiment is None or published.get(key) is False:
                 continue
+            copy, published[key] = key in published, False
             place = uri or cell.config["tracking"]["uri"], cell.experiment
-            store.prepare(*place)
-            publish(folder, *place)
-            outcomes.append((folder, None))
+            with bounded(store.resolve(place[0]), None if seconds is None else ends - perf_counter()):
+                store.prepare(*place)
+                publish(folder, *place)
+            published[key] = True
+            if not copy:
+                outcomes.append((folder, None))
         except Exception as error:  # every other record is still published
             outcomes.append((folder, error))
     return outcomes

@@ -1,35 +1,61 @@
 """Reading results back from MLflow, in bulk."""
 
 import json
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nnbench.tracking import process, record, store, sweeps
+from nnbench.tracking.trouble import StoreError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run, RunInfo
 
+_Answer = TypeVar("_Answer")
 MOST_EXPERIMENTS = 10_000
 CELL_KINDS = ("cell", "baseline")  # kinds of runs that are one cell each
 WITH_RESULT = ("done", "diverged")  # states of an attempt
 MOST_DOWNLOADS = 8  # records at once
+PAUSES = (0.5, 2.0)  # seconds between the attempts to bring a record from a server
+ENDED = ("FINISHED", "FAILED", "KILLED")  # how a run can end, what counts most first
 LOGGED_NETWORK = f"{record.MODEL}/artifacts/{record.NETWORK}"  # among the artifacts of a cell's run
 
 
 def cell_runs(uri: str | None, experiment: str, *, condition: str = "") -> "list[Run]":
-    """Return the runs of the cells of an experiment, networks and baselines, newest first.
+    """Return the runs of the cells of an experiment, networks and baselines, newest first, one for each attempt.
 
+    A server that answers too late may have made the run of an attempt twice; the one that ended best is its run.
     `condition` is added to MLflow's filter.
     """
     uri = store.resolve(uri)
-    found = store.client(uri).get_experiment_by_name(experiment)
+    found = store.find_experiment(uri, experiment)
     if found is None:
         return []
-    runs = store.runs(uri, found.experiment_id, f"{store.CELLS}{condition}")
-    return [run for run in runs if run.data.tags["nnbench.kind"] in CELL_KINDS]
+    run_by_attempt: dict[tuple[str | None, str], Run] = {}
+    for run in store.runs(uri, found, f"{store.CELLS}{condition}"):
+        tags = run.data.tags
+        if tags["nnbench.kind"] in CELL_KINDS:
+            attempt = tags.get("nnbench.record"), tags["nnbench.fingerprint"]
+            if _rank(run) < _rank(run_by_attempt.setdefault(attempt, run)):
+                run_by_attempt[attempt] = run
+    return list(run_by_attempt.values())
+
+
+def _rank(run: "Run") -> int:
+    return ENDED.index(run.info.status) if run.info.status in ENDED else len(ENDED)
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A run with a result whose record in the store is not whole: no result any more."""
+
+    name: str
+    fingerprint: str
+    reason: str  # which file it is, and what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -49,10 +75,11 @@ class Attempt:
 
 def attempts(uri: str | None, experiment: str) -> list[Attempt]:
     """Return every try at every cell of an experiment, newest first."""
-    return [_attempt(run) for run in cell_runs(uri, experiment)]
+    return [attempt_of(run) for run in cell_runs(uri, experiment)]
 
 
-def _attempt(run: "Run") -> Attempt:
+def attempt_of(run: "Run") -> Attempt:
+    """Return the try at a cell that a run is."""
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     groups = ("model",) if tags["nnbench.kind"] == "baseline" else ("model", "optimizer", "activation")
     state, reason = _state(run)
@@ -97,12 +124,64 @@ def fetch_network(uri: str, run_id: str, folder: Path) -> Path:
     return Path(store.client(uri).download_artifacts(run_id, LOGGED_NETWORK, str(folder)))
 
 
-def finished_cells(uri: str | None, experiment: str) -> dict[str, str]:
-    """Return the run of each fingerprint that has a result; of several the newest."""
-    finished: dict[str, str] = {}
-    for run in cell_runs(uri, experiment, condition=" AND attributes.status = 'FINISHED'"):
-        finished.setdefault(run.data.tags["nnbench.fingerprint"], run.info.run_id)
-    return finished
+def finished_cells(uri: str | None, experiment: str, fingerprints: Collection[str] | None = None) -> dict[str, str]:
+    """Return the run of each fingerprint that has a result; of several the newest that is whole, see `whole_runs`."""
+    return finished_and_damaged(uri, experiment, fingerprints)[0]
+
+
+def finished_and_damaged(
+    uri: str | None, experiment: str, fingerprints: Collection[str] | None = None
+) -> tuple[dict[str, str], dict[str, Damaged]]:
+    """Return what `finished_cells` does, and the results that are not whole by the id of their run."""
+    runs = cell_runs(uri, experiment, condition=" AND attributes.status = 'FINISHED'")
+    return whole_runs(runs, fingerprints)
+
+
+def whole_runs(
+    runs: "Iterable[Run]", fingerprints: Collection[str] | None = None
+) -> tuple[dict[str, str], dict[str, Damaged]]:
+    """Return of runs, newest first, the newest whole result by fingerprint, and by id those that are damaged and newer.
+
+    A record on this machine is compared with its manifest, byte for byte. One on a server is taken to be whole until it
+    is fetched, as each would have to be brought here. `fingerprints` keeps those alone.
+    """
+    results = _results(runs, fingerprints)
+
+    def checked(candidates: "Sequence[RunInfo]") -> "tuple[RunInfo | None, list[tuple[RunInfo, str]]]":
+        bad = []
+        for info in candidates:
+            try:
+                if (folder := store.local_folder(info.artifact_uri)) is not None:
+                    record.check(folder, besides=record.MODEL)
+            except (OSError, ValueError) as error:
+                bad.append((info, _reason(error)))
+            else:
+                return info, bad
+        return None, bad
+
+    whole: dict[str, str] = {}
+    damaged: dict[str, Damaged] = {}
+    with ThreadPoolExecutor(MOST_DOWNLOADS) as pool:
+        for fingerprint, (info, bad) in zip(results, pool.map(checked, results.values()), strict=True):
+            damaged |= {other.run_id: Damaged(other.run_name, fingerprint, reason) for other, reason in bad}
+            if info is not None:
+                whole[fingerprint] = info.run_id
+    return whole, damaged
+
+
+def _results(runs: "Iterable[Run]", fingerprints: Collection[str] | None) -> "dict[str, list[RunInfo]]":
+    """Return the runs with a result by fingerprint, in the order of `runs`; of those fingerprints alone, if given."""
+    chosen = None if fingerprints is None else set(fingerprints)
+    results: dict[str, list[RunInfo]] = {}
+    for run in runs:
+        fingerprint = run.data.tags["nnbench.fingerprint"]
+        if run.info.status == "FINISHED" and (chosen is None or fingerprint in chosen):
+            results.setdefault(fingerprint, []).append(run.info)
+    return results
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, record.DamagedError) else f"{type(error).__name__}: {error}"
 
 
 def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
@@ -121,42 +200,60 @@ def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
 
 def fetch_newest(
     uri: str | None, experiment: str, folder: Path, *, fingerprints: Collection[str] | None = None
-) -> tuple[dict[str, record.Record], dict[str, str]]:
-    """Return the newest record of each fingerprint by run id, in the order of training; of those with a result, if any.
+) -> tuple[dict[str, record.Record], dict[str, Damaged]]:
+    """Return the newest whole record of each fingerprint by run id, in the order of training; with a result, if any.
 
     Records on this machine are read where they lie, others are brought into `folder`; none may be changed.
-    `fingerprints` keeps those alone. Runs that are still open have no record yet and are left out; those whose record
-    is damaged or gone are the second result, their names by run id.
+    `fingerprints` keeps those alone. Runs that are still open have no record yet and are left out. The second result
+    has, by run id, those whose record is damaged or gone; an older one may be there in their place. Raises StoreError
+    if the store is in trouble.
     """
     uri = store.resolve(uri)
-    chosen = None if fingerprints is None else set(fingerprints)
-    newest: dict[str, Run] = {}
     runs = cell_runs(uri, experiment)
-    for status in ("FINISHED", "FAILED"):  # a result stays one, whatever failed after it
-        for run in runs:
-            fingerprint = run.data.tags["nnbench.fingerprint"]
-            if run.info.status == status and (chosen is None or fingerprint in chosen):
-                newest.setdefault(fingerprint, run)
-    del runs
-    infos = sorted([run.info for run in reversed(newest.values())], key=lambda info: info.start_time)
-    del newest  # the records say it all; 10,000 runs fill a gigabyte
-    records: dict[str, record.Record] = {}
-    damaged: dict[str, str] = {}
+    candidates = _results(runs, fingerprints)
+    chosen = None if fingerprints is None else set(fingerprints)
+    for run in runs:  # a result stays one, whatever failed after it
+        fingerprint = run.data.tags["nnbench.fingerprint"]
+        if run.info.status == "FAILED" and (chosen is None or fingerprint in chosen):
+            candidates.setdefault(fingerprint, [run.info])
+    del runs  # the records say it all; 10,000 runs fill a gigabyte
+    candidates = dict(reversed(candidates.items()))
 
-    def opened(info: "RunInfo") -> record.Record | None:
-        try:
-            # MLflow keeps the model elsewhere.
-            return record.read(_brought(uri, info.artifact_uri, folder / info.run_id), besides=record.MODEL)
-        except (OSError, ValueError):
-            return None
+    def opened(infos: "Sequence[RunInfo]") -> "tuple[tuple[RunInfo, record.Record] | None, list[tuple[RunInfo, str]]]":
+        bad: list[tuple[RunInfo, str]] = []
+        for info in infos:
+            try:
+                brought = _patiently(partial(_brought, uri, info.artifact_uri, folder / info.run_id))
+                return (info, record.read(brought, besides=record.MODEL)), bad  # MLflow keeps the model elsewhere
+            except StoreError as error:
+                if error.kind != "other":
+                    raise
+                bad.append((info, str(error)))
+            except (OSError, ValueError) as error:
+                bad.append((info, _reason(error)))
+        return None, bad
 
+    found: list[tuple[RunInfo, record.Record]] = []
+    damaged: dict[str, Damaged] = {}
     with ThreadPoolExecutor(MOST_DOWNLOADS) as pool:
-        for info, found in zip(infos, pool.map(opened, infos), strict=True):
-            if found is None:
-                damaged[info.run_id] = info.run_name
-            else:
-                records[info.run_id] = found
-    return records, damaged
+        for fingerprint, (whole, bad) in zip(candidates, pool.map(opened, candidates.values()), strict=True):
+            damaged |= {info.run_id: Damaged(info.run_name, fingerprint, reason) for info, reason in bad}
+            if whole is not None:
+                found.append(whole)
+    found.sort(key=lambda entry: entry[0].start_time)
+    return {info.run_id: brought for info, brought in found}, damaged
+
+
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """Return an answer of the store, which may have an outage for some seconds."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except StoreError as error:
+            if error.kind != "outage":
+                raise
+        time.sleep(pause)
+    return ask()
 
 
 def _brought(uri: str, artifact_uri: str, folder: Path) -> Path:

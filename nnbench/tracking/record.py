@@ -41,11 +41,20 @@ UNTOLD_OF_DATA = {
 }  # fmt: skip
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one
 CELL = "cell.json"
+WITH_RESULT = ("finished", "diverged")  # statuses
 ERROR_LOG = "error.log"
 PREDICTIONS = contents.PREDICTIONS
 SAMPLES = contents.SAMPLES
 MODEL = contents.MODEL  # a folder that MLflow keeps as a model, not among the run's files
 NETWORK = contents.NETWORK
+
+
+class DamagedError(ValueError):
+    """A file of a record is not what was written; `reason` names it without its folder."""
+
+    def __init__(self, path: Path, problem: str):
+        super().__init__(f"{path} {problem}; train the cell again")
+        self.reason = f"{path.name} {problem}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +259,7 @@ def write_interruption(
 
 
 def read(folder: Path, *, besides: str | None = None) -> Record:
-    """Read a record folder; raises ValueError with the file that is missing or damaged.
+    """Read a record folder; raises DamagedError with the file that is missing or damaged.
 
     Files below `besides` may be missing.
     """
@@ -258,8 +267,8 @@ def read(folder: Path, *, besides: str | None = None) -> Record:
     try:
         content = json.loads((folder / CELL).read_text(encoding="utf-8"))
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=YAML)  # noqa: S506 - a safe one
-    except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{folder} is not a whole record: {error}; train the cell again") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DamagedError(folder, f"is not a whole record: {error}") from error
     identity = Identity(**content.pop("identity"))
     return Record(folder, identity, config, config.pop("choices"), content)
 
@@ -297,21 +306,21 @@ def facts(cell: Record) -> dict[str, Any]:
 
 
 def check(folder: Path, *, besides: str | None = None) -> None:
-    """Raise ValueError with the first file that is not what the manifest says; files below `besides` may be missing."""
+    """Raise DamagedError with the first file that is not as the manifest says; those below `besides` may be missing."""
     manifest = folder / MANIFEST
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))
         facts_by_name = {name: (entry["size"], entry["sha256"]) for name, entry in entries.items()}
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{manifest} cannot be read ({error!r}); train the cell again") from error
+        raise DamagedError(manifest, f"cannot be read ({error!r})") from error
     for name, facts in facts_by_name.items():
         path = folder / name
         if path.is_file():
             content = path.read_bytes()
             if (len(content), hashlib.sha256(content).hexdigest()) != facts:
-                raise ValueError(f"{path} is damaged: it is not what was written; train the cell again")
+                raise DamagedError(path, "is damaged: it is not what was written")
         elif besides is None or not name.startswith(f"{besides}/"):
-            raise ValueError(f"{path} is missing; train the cell again")
+            raise DamagedError(path, "is missing")
 
 
 def find(root: Path) -> list[Path]:
@@ -334,11 +343,12 @@ def new_folder(job_folder: Path) -> Iterator[Path]:
 
 
 def copy(source: Path, job_folder: Path) -> None:
-    """Copy a record folder into that of another job; raises ValueError if it is damaged.
+    """Bring a record into another job's folder; raises ValueError (`DamagedError`) if it is not whole.
 
-    The copy is not published: its runs are those of the source, to which it points.
+    It keeps its identity, so both have the same runs in MLflow; the source alone waits for being published.
     """
     check(source)
+    job_folder.mkdir(parents=True, exist_ok=True)
     with new_folder(job_folder) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         (folder / MANIFEST).unlink()
@@ -354,13 +364,13 @@ def _finish(temporary: Path, final: Path) -> None:
         content = path.read_bytes()
         name = path.relative_to(temporary).as_posix()
         manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        _sync(path)
+        store.sync(path)
     contents.write_json(temporary / MANIFEST, manifest)
     for path in (temporary / MANIFEST, *temporary.glob("*/"), temporary):
-        _sync(path)
+        store.sync(path)
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
-    _sync(final.parent)
+    store.sync(final.parent)
 
 
 def _write_common(
@@ -371,7 +381,7 @@ def _write_common(
     cell: Mapping[str, Any],
     started: float,
 ) -> None:
-    times = {"started": started, "ended": time.time()}
+    times = {"started": started, "ended": max(started, time.time())}  # whatever becomes of the clock
     contents.write_json(
         folder / CELL, {"identity": asdict(identity), "protocol_version": PROTOCOL_VERSION, **times, **cell}
     )
@@ -384,15 +394,6 @@ def _write_common(
     contents.write_json(folder / "environment.json", environment())
 
 
-def _sync(path: Path) -> None:
-    """Force a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def unpublished(root: Path) -> Iterator[Path]:
-    """Yield the record folders below `root` that MLflow does not have yet."""
+    """Yield the record folders below `root` that MLflow does not have yet, oldest first."""
     return (folder for folder in find(root) if not (folder.parent / PUBLISHED).exists())

@@ -6,12 +6,29 @@ lock, in a temporary file that is renamed into place; every other process finds 
 
 import hashlib
 import json
+import logging
 import os
 import re
+import sqlite3
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, unquote, urlsplit
+
+from nnbench.tracking.credentials import complete, hide, without_credentials
+from nnbench.tracking.trouble import (
+    MOVE_AWAY,
+    SQLITE,
+    OneLine,
+    StoreError,
+    in_one_line,
+    of_another_version,
+    of_database,
+    place,
+)
+
+__all__ = ["StoreError", "without_credentials"]  # of this room, for all others
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +43,9 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output is for results
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; MLflow waits 120
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow tries 7 times
+    # MLflow sends a request up to 8 times, so a slow server would get a run more than once; what is safe to repeat is
+    # repeated by those who ask, see `publish.publish_in_time` and `read`.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 CELLS = "tags.`nnbench.place` = 'cell'"  # networks and baselines; MLflow's filters know no OR
@@ -53,22 +72,21 @@ VIEW_STATE = {
     ],
 }
 VIEW_TAG = {f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE)}
-SQLITE = "sqlite:///"
-CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>]*@")
+VERSION = "alembic_version"  # the table with the version of the schema, which MLflow writes last
+BUSY = 20.0  # seconds of patience with a locked database, which are MLflow's, too
+SHARED = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "fuse.sshfs", "9p"}  # kinds of file systems
 PAGE = 1000  # runs; MLflow returns no more at once
 
 
 def resolve(uri: str | None) -> str:
-    """Return the tracking URI: the one given, or MLFLOW_TRACKING_URI, or a database below the current folder."""
+    """Return the tracking URI: the one given, or MLFLOW_TRACKING_URI, or a database below the current folder.
+
+    It has no credentials, which only MLflow is given, see `nnbench.tracking.credentials`.
+    """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{DATABASE}"
     if is_local(uri):
-        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
-    return uri
-
-
-def without_credentials(text: str) -> str:
-    """Return text with no user:password@ in the addresses that it names."""
-    return CREDENTIALS.sub("", text)
+        return f"{SQLITE}{Path(place(uri)).absolute()}"
+    return hide(uri)
 
 
 def is_local(uri: str) -> bool:
@@ -78,51 +96,70 @@ def is_local(uri: str) -> bool:
 
 def exists(uri: str) -> bool:
     """Whether there is a store at a resolved URI; a server is believed to be one."""
-    return not is_local(uri) or Path(uri.removeprefix(SQLITE)).exists()
+    return not is_local(uri) or Path(place(uri)).exists()
 
 
 def prepare(uri: str | None, experiment: str) -> None:
-    """Create the store and the experiment where they do not exist yet."""
+    """Create the store and the experiment where they do not exist yet; raises StoreError where they cannot be used."""
     uri = resolve(uri)
     if is_local(uri):
         if {"?", "%"} & set(uri):  # a URI gives them a meaning, and the database would lie elsewhere
             raise ValueError(f"the store would be {uri}, whose path has a ? or a %; work in another folder")
-        _create_database(Path(uri.removeprefix(SQLITE)))
+        _create_database(Path(place(uri)))
     experiment_id(uri, experiment)
 
 
 @lru_cache(maxsize=4)
 def client(uri: str) -> "MlflowClient":
-    """Return a client of the store at a resolved URI."""
+    """Return a client of the store at a resolved URI, whose errors are StoreErrors, see `nnbench.tracking.trouble`.
+
+    Raises StoreError, and leaves the file as it is, where there is none or it is not a whole database of MLflow's.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import mlflow
 
+    if is_local(uri):
+        _check_database(uri)
     mlflow.tracing.disable()  # there are no traces, and some versions create the default store for them
-    # Not mlflow.set_tracking_uri: it sets MLFLOW_TRACKING_URI, where `resolve` would find it for the next record.
-    return mlflow.MlflowClient(uri)
+    # It writes the traceback of every error that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    with in_one_line(uri):
+        # Not mlflow.set_tracking_uri: it sets MLFLOW_TRACKING_URI, where `resolve` would find it for the next record.
+        return cast("MlflowClient", OneLine(uri, mlflow.MlflowClient(complete(uri))))
+
+
+def check(uri: str) -> None:
+    """Raise StoreError unless the store at a resolved URI can be read."""
+    client(uri).search_experiments(max_results=1)
 
 
 @lru_cache(maxsize=64)
 def experiment_id(uri: str, name: str) -> str:
     """Return the id of the experiment of that name, which is created where it does not exist."""
-    from mlflow.exceptions import MlflowException
-
     connection = client(uri)
-    found = connection.get_experiment_by_name(name)
+    found = find_experiment(uri, name)
     if found is None:
         try:
-            made = connection.create_experiment(name, artifact_location=_artifacts(uri, name), tags=VIEW_TAG)
-            connection.set_experiment_tag(made, "mlflow.note.content", _note(made))
-            return made
-        except MlflowException:  # another process was faster, or the name belongs to a deleted experiment
-            found = connection.get_experiment_by_name(name)
-            if found is None:
+            found = connection.create_experiment(name, artifact_location=_artifacts(uri, name), tags=VIEW_TAG)
+            connection.set_experiment_tag(found, "mlflow.note.content", _note(found))
+        except StoreError:
+            found = find_experiment(uri, name)
+            if found is None:  # no other process was faster
                 raise
+    return found
+
+
+def find_experiment(uri: str, name: str) -> str | None:
+    """Return the id of the experiment of that name, None if there is none; raises StoreError if it is deleted."""
+    found = client(uri).get_experiment_by_name(name)
+    if found is None:
+        return None
     if found.lifecycle_stage == "deleted":
-        raise ValueError(
+        raise StoreError(
             f"the experiment {name} is deleted; restore it with mlflow experiments restore -x {found.experiment_id}, "
-            "or give another name with tracking.experiment=NAME"
+            "or give another name with tracking.experiment=NAME",
+            "refusal",
         )
     return found.experiment_id
 
@@ -158,7 +195,9 @@ def artifacts(uri: str, artifact_uri: str) -> "ArtifactRepository":
     client(uri)  # sets MLflow's environment
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    return get_artifact_repository(artifact_uri, tracking_uri=uri)
+    with in_one_line(uri):
+        found = get_artifact_repository(artifact_uri, tracking_uri=complete(uri))
+        return cast("ArtifactRepository", OneLine(uri, found))
 
 
 def page(experiment_id: str, *, chart: bool = False) -> str:
@@ -184,7 +223,7 @@ def _artifacts(uri: str, experiment: str) -> str | None:
     """Return the place of an experiment's artifacts, beside a local database; a server decides for itself."""
     if not is_local(uri):
         return None
-    return (Path(uri.removeprefix(SQLITE)).parent / ARTIFACTS / file_name(experiment)).as_uri()
+    return (Path(place(uri)).parent / ARTIFACTS / file_name(experiment)).as_uri()
 
 
 def file_name(name: str) -> str:
@@ -195,7 +234,7 @@ def file_name(name: str) -> str:
 
 
 def _create_database(path: Path) -> None:
-    """Create a store with MLflow's tables, unless it is there."""
+    """Create a store with MLflow's tables, unless something of that name is there."""
     if path.exists():
         return
     from filelock import FileLock
@@ -209,11 +248,68 @@ def _create_database(path: Path) -> None:
             leftover.unlink()
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        import logging
-
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        store = SqlAlchemyStore(f"{SQLITE}{temporary}", (path.parent / ARTIFACTS).as_uri())
-        store.engine.dispose()
+        with in_one_line(f"{SQLITE}{path}"):
+            store = SqlAlchemyStore(f"{SQLITE}{temporary}", (path.parent / ARTIFACTS).as_uri())
+            store.engine.dispose()
+        sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
+
+
+def _check_database(uri: str) -> None:
+    """Raise StoreError unless a local store is a database with MLflow's tables.
+
+    MLflow would write its tables into the database of any other program, and those of today into one of last year.
+    """
+    from mlflow.store.db.utils import Base  # which knows all tables
+
+    path = Path(place(uri))
+    if not path.exists():
+        raise StoreError(f"there is no store at {uri}; train something first, or give --tracking-uri", "refusal")
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as database:
+            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise of_database(path, str(error)) from error
+    if VERSION not in found:
+        raise StoreError(
+            f"{path} is no store of MLflow's, or its creation was cut off (it has no table {VERSION}); give another "
+            f"one with tracking.uri or --tracking-uri, {MOVE_AWAY}",
+            "refusal",
+        )
+    if missing := set(Base.metadata.tables) - found:
+        raise of_another_version(uri, f"it has no table {min(missing)}")
+
+
+def sync(path: Path) -> None:
+    """Force a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def file_system(path: Path) -> str:
+    """Return the kind of file system on which a path lies, such as ext4 or nfs; nothing where that is not known."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    mounts = [(Path(folder.replace(r"\040", " ")), kind) for _, folder, kind, *_ in map(str.split, lines)]
+    below = [(len(folder.parts), kind) for folder, kind in mounts if path.resolve().is_relative_to(folder)]
+    return max(below, key=lambda entry: entry[0])[1] if below else ""
+
+
+def warning_of_disk(uri: str) -> str:
+    """Return a warning if the store at a resolved URI is a database on a disk that other machines share, else nothing.
+
+    SQLite's locks do not hold on all of them: https://www.sqlite.org/faq.html#q5.
+    """
+    kind = file_system(Path(place(uri)).parent) if is_local(uri) else ""
+    if kind not in SHARED:
+        return ""
+    return f"{place(uri)} is on {kind}, where databases can be damaged if several machines write; use a server for that"

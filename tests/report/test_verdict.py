@@ -20,6 +20,7 @@ def covered(*states: tuple[str, str, str], duplicates: int = 0) -> Coverage:
     """What was to be trained: cell, state and reason of each."""
     cells = pd.DataFrame(states, columns=["cell", "state", "reason"])
     cells["duplicates"] = [duplicates, *[0] * (len(cells) - 1)]
+    cells["damaged"] = ""
     return Coverage("x", "a sweep", "python -m nnbench -m", cells)
 
 

@@ -10,6 +10,7 @@ from sweep_cases import OWN, TINY, Place
 
 import nnbench.sweep.job
 from nnbench.report import results
+from nnbench.report.verdict import verdict
 from nnbench.sweep.status import coverage
 from nnbench.tracking import publish, read, record, store
 from nnbench.tracking.coverage import Coverage
@@ -266,6 +267,15 @@ def test_cell_whose_process_was_killed_is_interrupted_and_trained_by_the_next_co
     assert place.ask("SELECT count(*) FROM runs WHERE status = 'RUNNING'") == [(0,)]
     status = place.give("status")
     assert (status.status, below(status)) == (0, [])
+    # The killed run keeps its points, and no run has a step twice, or one after a later one.
+    steps = place.ask(
+        "SELECT m.run_uuid, m.key, m.step FROM metrics m JOIN runs r USING (run_uuid) ORDER BY m.run_uuid, m.key, "
+        "m.timestamp, m.rowid"
+    )
+    assert len(steps) == len(set(steps))
+    assert steps == sorted(steps)
+    ((killed,),) = place.ask("SELECT run_uuid FROM runs WHERE name = 'stopping relu' AND status = 'KILLED'")
+    assert {step for run_id, _, step in steps if run_id == killed} == {1, 2}
 
 
 def test_ctrl_c_leaves_a_record_and_a_killed_run_too(tmp_path):
@@ -321,6 +331,64 @@ def test_interruption_on_the_way_to_mlflow_replaces_no_result(tmp_path, monkeypa
     assert "1 cell done already, 1 to train" in ended.err
     assert (folder / record.MANIFEST).read_bytes() == before
     assert place.runs("adam relu") == [("FINISHED", None)]
+
+
+# Records that are damaged in the store.
+
+
+def test_damaged_result_is_told_trained_again_and_told_again_where_an_older_one_counts(tmp_path):
+    place = Place(tmp_path)
+    arguments = ("-m", *SHORT, "seeds=1", "optimizer=adam,gd")
+    assert place.give(*arguments).status == 0
+
+    def tables():
+        query = "SELECT artifact_uri FROM runs r JOIN tags t USING (run_uuid) WHERE r.name = 'adam relu' "
+        query += "AND t.key = 'nnbench.place' AND t.value = 'cell' ORDER BY r.start_time"
+        return [store.local_folder(uri) / "replicas.csv" for (uri,) in place.ask(query)]
+
+    (first,) = tables()
+    content = first.read_bytes()
+    first.write_bytes(content[:-1])
+    damaged = "replicas.csv is damaged: it is not what was written"
+    status = place.give("status")
+    assert status.status == 1
+    assert rows(status) == {"adam": ["damaged"], "gd": ["done"]}
+    assert below(status)[0] == f"damaged  adam relu: its record in the store is damaged or gone: {damaged}"
+
+    said = f"the result of adam relu in the store is damaged ({damaged}); the cell is trained again"
+    for words in (("dry_run=true",), ()):
+        ended = place.give(*arguments, *words)
+        assert said in ended.err
+        assert "1 cell done already, 1 to train" in ended.err
+    assert [state for state, _ in place.runs("adam relu")] == ["FINISHED", "FINISHED"]
+    assert place.give("status").status == 0
+
+    first.write_bytes(content)
+    tables()[1].unlink()
+    status = place.give("status")
+    assert (status.status, rows(status)["adam"]) == (0, ["done"])
+    assert below(status)[0] == "done  adam relu: an older result, as the newest is damaged: replicas.csv is missing"
+    ended = place.give(*arguments)
+    assert "(replicas.csv is missing); an older result of the cell counts" in ended.err
+    assert "2 cells done already, 0 to train" in ended.err
+    assert reported(place)[0] == {"adam relu", "gd relu"}
+    assert "the one before it (adam relu: replicas.csv is missing)" in str(verdict(results.study(place.uri, "nnbench")))
+
+
+def test_study_without_a_result_says_what_it_has(tmp_path):
+    place = Place.with_rules(tmp_path)
+    store.prepare(place.uri, "nnbench")
+    with pytest.raises(results.NothingToReportError, match=r"nnbench has no finished cell in \S+$"):
+        results.study(place.uri, "nnbench")
+    assert place.give("status").status == 3
+    (tmp_path / "stop").write_text(str(int(signal.SIGTERM)))
+    assert place.give("-m", *OWN, *SHORT, "seeds=1", "optimizer=broken,stopping,gd").status == 143
+    with pytest.raises(results.NothingToReportError, match="1 interrupted, 1 failed, 1 missing"):
+        results.study(place.uri, "nnbench")
+    run_id = place.ask("SELECT run_uuid FROM runs WHERE name = 'stopping relu'")[0][0]
+    store.client(place.uri).update_run(run_id, status="RUNNING")
+    with pytest.raises(results.NothingToReportError, match="1 running, 1 failed, 1 missing"):
+        results.study(place.uri, "nnbench")
 
 
 # Records that MLflow does not have.

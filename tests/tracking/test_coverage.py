@@ -95,7 +95,9 @@ def test_reasons_tell_why_there_is_no_result(planted, fetched):
         **dict.fromkeys(("three times", "failed later", "running", "knn"), ""),
         "partly": "1 of 3 seeds diverged",
         "diverged": "1 of 1 seeds diverged",
-        **dict.fromkeys(("damaged", "gone"), "its record in the store is damaged or gone"),
+        "damaged": "its record in the store is damaged or gone: replicas.csv is damaged: it is not what was written",
+        "gone": "its record in the store is damaged or gone: manifest.json cannot be read "
+        "(FileNotFoundError(2, 'No such file or directory'))",
         **dict.fromkeys(("deleted", "missing", "svm"), "not trained yet"),
         "killed": "its process is gone",
         "stopped": "stopped",

@@ -41,8 +41,8 @@ from nnbench.protocol.naming import flat_settings
 from nnbench.protocol.result import run as run_cell
 from nnbench.protocol.search import LearningRateGrid
 from nnbench.settings import parse
+from nnbench.tracking import process, read, record, store
 from nnbench.tracking import publish as publishing
-from nnbench.tracking import read, record, store
 from nnbench.tracking.contents import score_divergence
 from nnbench.tracking.publish import Publisher, publish, publish_all
 
@@ -229,10 +229,11 @@ def test_thousands_of_points_are_sent_in_parts(new_store, tmp_path, calls):
     num_points = history.drop(columns=["seed", "epoch"]).size
     assert num_points > 1500
     num_summaries = sum(np.isfinite(values).all() for values in long.result.final.summary.values())
+    num_summaries -= 1  # the gradient evaluations, the last point of their curve
     stored = Counter(place for place, *_ in contents(made.database, STUDY)["metrics"].elements())
     assert stored["seed 0"] == num_points + num_summaries
-    # Seeds, diverged seeds, four times; the openings of the test split are those of the only seed.
-    assert stored["cell"] == num_points + num_summaries + 6
+    # Seeds, diverged seeds, three times; the openings of the test split are those of the only seed.
+    assert stored["cell"] == num_points + num_summaries + 5
     assert Counter(calls[0])["log_batch"] == 2 * math.ceil(stored["cell"] / 900)
 
 
@@ -272,6 +273,25 @@ def test_cell_that_is_stopped_is_closed_and_still_completed_by_its_record(publis
     assert ("cell", "nnbench.status", "interrupted") in found["tags"]
     publish(written, made.uri, STUDY)  # the stop came between the record and the end of its publication
     assert contents(made.database, STUDY) == contents(database, STUDY)
+
+
+def test_run_that_was_taken_for_abandoned_before_its_record_came_is_as_any_other(
+    published, iris, new_store, monkeypatch
+):
+    database, written = published
+    made = new_store()
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "mark", lambda: f"{process.socket.gethostname()} 99999999 1")
+        live = Publisher(made.uri, STUDY, iris.identity())
+        live.flush(iris.job.config, iris.job.choices, iris.history(), STARTED)
+    publishing.close_abandoned(made.uri, STUDY)
+    assert ("cell", "nnbench.reason", "its process is gone") in contents(made.database, STUDY)["tags"]
+    publish(written, made.uri, STUDY)
+    found, expected = contents(made.database, STUDY), contents(database, STUDY)
+    for tags in (found["tags"], expected["tags"]):
+        for entry in [entry for entry in tags if entry[1] == "nnbench.process"]:
+            del tags[entry]
+    assert found == expected
 
 
 def test_what_is_no_number_never_becomes_a_metric(mixed, diverged, new_store, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from store_cases import write_baseline
 from tracking_cases import artifacts, cell_run, rows, write_failure
 
-from nnbench.tracking import read, record, store
+from nnbench.tracking import coverage, read, record, store
 from nnbench.tracking.publish import Publisher, publish
 
 STUDY = "a study"
@@ -45,7 +45,45 @@ def test_artifact_that_was_damaged_or_lost_in_the_store_is_not_taken_for_a_recor
     with pytest.raises(ValueError, match=name):
         read.fetch(made.uri, run_id, tmp_path / "fetched")
     assert list((tmp_path / "fetched").iterdir()) == []
-    assert read.fetch_newest(made.uri, STUDY, tmp_path / "all") == ({}, {run_id: "adam relu"})
+    records, damaged = read.fetch_newest(made.uri, STUDY, tmp_path / "all")
+    assert records == {}
+    assert [(run.name, run.fingerprint) for run in damaged.values()] == [("adam relu", iris.identity().fingerprint)]
+    assert name in damaged[run_id].reason
+
+
+def damages(content: bytes) -> dict[str, bytes]:
+    """What a power cut or a bad disk makes of a file."""
+    flipped = bytearray(content)
+    flipped[len(content) // 3] ^= 4
+    cuts = {0, 1, len(content) // 2, len(content.rstrip()) - 1}  # a line's end is no part of JSON
+    return {f"cut at {place}": content[:place] for place in cuts} | {"a bit": bytes(flipped)}
+
+
+def test_result_of_which_any_file_is_damaged_is_named_and_the_whole_one_before_it_counts(iris, new_store, tmp_path):
+    made = new_store()
+    older, newest = (
+        publish(iris.write(tmp_path / str(number), number=number, started=1000 + number), made.uri, STUDY)
+        for number in range(2)
+    )
+    mark = iris.identity().fingerprint
+    assert read.finished_and_damaged(made.uri, STUDY) == ({mark: newest}, {})
+    paths = sorted(artifacts(made.database, newest).iterdir())
+    assert len(paths) > 8
+    runs = read.cell_runs(made.uri, STUDY)
+    for path in paths:
+        content = path.read_bytes()
+        for damage, damaged in damages(content).items():
+            path.write_bytes(damaged)
+            finished, named = read.whole_runs(runs)
+            assert (finished, list(named)) == ({mark: older}, [newest]), f"{path.name} {damage}"
+            assert path.name in named[newest].reason or path.name == record.MANIFEST  # which accuses what it describes
+        records, lost = read.fetch_newest(made.uri, STUDY, tmp_path / "fetched")
+        assert (list(records), lost) == ([older], named)
+        (cell,) = coverage.of_sweep(made.uri, STUDY).cells.itertuples()
+        assert (cell.state, cell.run_id, cell.damaged) == ("done", older, named[newest].reason)
+        assert cell.reason == f"an older result, as the newest is damaged: {cell.damaged}"
+        path.write_bytes(content)
+    assert read.finished_cells(made.uri, STUDY) == {mark: newest}
 
 
 def test_only_the_newest_result_of_each_setting_counts(iris, diverged, new_store, tmp_path):

@@ -17,7 +17,7 @@ from tracking_cases import STARTED, write_failure, write_interruption
 
 from nnbench.data import Scaler, Split
 from nnbench.nn import MLP
-from nnbench.tracking import record
+from nnbench.tracking import record, store
 from nnbench.tracking.contents import sample_images
 
 FILES = {
@@ -64,7 +64,7 @@ def test_full_disk_leaves_neither_record_nor_litter(iris, tmp_path, most_bytes):
 @pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt()])
 def test_record_is_whole_or_absent_at_whatever_moment_writing_stops(iris, tmp_path, monkeypatch, error):
     synced = []
-    monkeypatch.setattr(record, "_sync", synced.append)
+    monkeypatch.setattr(store, "sync", synced.append)
     iris.write(tmp_path / "counted")
     assert len(synced) > len(FILES)
 
@@ -76,7 +76,7 @@ def test_record_is_whole_or_absent_at_whatever_moment_writing_stops(iris, tmp_pa
             if next(left, error) is not None:
                 raise error
 
-        monkeypatch.setattr(record, "_sync", stop)
+        monkeypatch.setattr(store, "sync", stop)
         with pytest.raises(type(error)):
             iris.write(job_folder)
         content = list(job_folder.iterdir())
@@ -87,7 +87,7 @@ def test_record_is_whole_or_absent_at_whatever_moment_writing_stops(iris, tmp_pa
 
 def test_folder_has_its_name_only_when_all_of_it_is_on_the_disk(iris, tmp_path, monkeypatch):
     named = []
-    monkeypatch.setattr(record, "_sync", lambda path: named.append((path, (tmp_path / record.FOLDER).exists())))
+    monkeypatch.setattr(store, "sync", lambda path: named.append((path, (tmp_path / record.FOLDER).exists())))
     iris.write(tmp_path)
     *before, (last, there) = named
     assert (last, there) == (tmp_path, True)

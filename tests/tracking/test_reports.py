@@ -1,5 +1,7 @@
 """Reports in MLflow: one run for each, replaced by the next, and no cell to anyone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tracking_cases import artifacts, rows
 
@@ -127,5 +129,26 @@ def test_a_report_of_a_deleted_study_is_refused(made, files):
     number = store.experiment_id(made.uri, "gone")
     store.client(made.uri).delete_experiment(number)
     store.experiment_id.cache_clear()
-    with pytest.raises(ValueError, match="the experiment gone is deleted; restore it"):
+    with pytest.raises(store.StoreError, match="the experiment gone is deleted; restore it"):
         reports.log(made.uri, "gone", None, files)
+
+
+def test_reports_that_are_made_at_once_are_one_run(made, files):
+    with ThreadPoolExecutor(4) as pool:
+        ids = set(pool.map(lambda _: reports.log(made.uri, STUDY, None, files), range(4)))
+    assert len(ids) == 1
+    assert rows(made.database, "SELECT run_uuid, status FROM runs") == [(*ids, "FINISHED")]
+    assert len(contents(made, *ids)) == 4
+
+
+def test_runs_of_a_report_that_are_there_twice_become_one_and_one_that_is_being_written_is_left(made, files):
+    client, number = store.client(made.uri), store.experiment_id(made.uri, STUDY)
+    doubles = [client.create_run(number, tags={"nnbench.kind": "report"}).info.run_id for _ in range(3)]
+    for run_id in doubles[:2]:
+        client.set_terminated(run_id)
+    kept = reports.log(made.uri, STUDY, None, files)
+    left = rows(made.database, "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'")
+    assert sorted(run_id for (run_id,) in left) == sorted({kept, doubles[2]})
+    client.set_terminated(doubles[2])
+    assert reports.log(made.uri, STUDY, None, files) == kept
+    assert rows(made.database, "SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'") == [(kept,)]

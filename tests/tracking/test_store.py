@@ -1,17 +1,21 @@
 """The store: made once however many start at once or are killed, and nothing written outside its folder."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 from urllib.parse import unquote
 
 import pytest
+from click.testing import CliRunner
 from tracking_cases import rows
 
-from nnbench.tracking import store
+from nnbench.commands import commands
+from nnbench.tracking import read, store
 
 # Real processes, forked from one that has imported MLflow and nothing else, so that they start at the same moment.
 RACE = """
@@ -51,7 +55,7 @@ def size():
         return 0
 
 fork = multiprocessing.get_context("fork")
-for most in (0, 100_000, 400_000):
+for most in (0, 20_000, 60_000, 100_000, 200_000, 300_000, 400_000, 550_000, 700_000, 850_000):
     for path in Path().glob("mlflow.db.*tmp*"):
         os.truncate(path, 0)  # so that it can be seen growing; a torn database is litter as well
     process = fork.Process(target=start)
@@ -92,7 +96,7 @@ def test_eight_processes_at_once_make_one_store(tmp_path):
 
 def test_start_after_kills_in_the_middle_of_creation_finds_nothing_in_its_way(tmp_path):
     *killed, last = output_of(KILLS, tmp_path).splitlines()
-    assert killed == ["-9 False True"] * 3
+    assert killed == ["-9 False True"] * 10
     assert last == "0 True False"
     assert rows(tmp_path / "mlflow.db", "SELECT count(*) FROM experiments WHERE name = 'after a kill'") == [(1,)]
 
@@ -176,12 +180,115 @@ def test_experiment_is_made_once_by_threads_that_race(new_store):
     assert rows(made.database, "SELECT count(*) FROM experiments WHERE name = 'raced'") == [(1,)]
 
 
-def test_file_that_is_no_database_is_refused_and_kept(tmp_path):
-    database = tmp_path / "mlflow.db"
-    database.write_text("my thesis")
-    with pytest.raises(Exception, match="not a database"):
-        store.prepare(f"sqlite:///{database}", "x")
-    assert database.read_text() == "my thesis"
+def foreign(path: Path) -> None:
+    """Write the database of another program."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE runs (distance REAL)")
+        database.commit()
+
+
+def changed(*statements: str):
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database:
+            for statement in statements:
+                database.execute(statement)
+            database.commit()
+
+    return change
+
+
+def scrambled(path: Path) -> None:
+    """Let every page but the first two begin with nonsense."""
+    content = bytearray(path.read_bytes())
+    for place in range(2 * 4096, len(content), 4096):
+        content[place : place + 100] = b"nonsense" * 12 + b"four"
+    path.write_bytes(content)
+
+
+# What may lie where the store should be: how it gets there, and what is said of it.
+NO_STORES = {
+    "empty": (lambda path: os.truncate(path, 0), "its creation was cut off"),
+    "text": (lambda path: path.write_text("my thesis\n" * 100), "file is not a database"),
+    "cut in half": (lambda path: os.truncate(path, path.stat().st_size // 2), "malformed"),
+    "cut after a page": (lambda path: os.truncate(path, 4096), "malformed"),
+    "cut in the header": (lambda path: os.truncate(path, 60), "no store that can be used"),
+    "scrambled": (scrambled, "malformed"),
+    "a folder": (lambda path: path.unlink() or path.mkdir(), "is a folder"),
+    "of another program": (lambda path: path.unlink() or foreign(path), "no store of MLflow's"),
+    "half made": (changed("DROP TABLE logged_models", "DROP TABLE alembic_version"), "its creation was cut off"),
+    "of an older MLflow": (changed("UPDATE alembic_version SET version_num = '451aebb31d03'"), "mlflow db upgrade"),
+    "of a newer MLflow": (changed("UPDATE alembic_version SET version_num = 'ffffffffffff'"), "is ffffffffffff"),
+    "with a table less": (changed("DROP TABLE latest_metrics"), "it has no table latest_metrics"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_STORES)
+def test_what_is_no_store_is_named_in_a_line_with_the_way_out_and_left_as_it_is(new_store, kind):
+    made = new_store(kind)
+    make, said = NO_STORES[kind]
+    make(made.database)
+    before = made.database.read_bytes() if made.database.is_file() else None
+    for ask in (
+        lambda: store.prepare(made.uri, "x"),
+        lambda: store.check(made.uri),
+        lambda: read.cell_runs(made.uri, "nnbench"),
+    ):
+        with pytest.raises(store.StoreError) as raised:
+            ask()
+        assert str(raised.value).startswith(f"{made.database} ")
+        assert said in str(raised.value)
+        assert "another one" in str(raised.value) or "move it away" in str(raised.value)
+        assert "\n" not in str(raised.value)
+        assert raised.value.kind == "refusal"
+    assert names_in(made.database.parent) == {"mlflow.db"}
+    assert before is None or made.database.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["ui"], ["report"], ["verify", "0" * 32], ["predict", "0" * 32], ["studies"], ["sync"]],
+    ids=lambda words: words[0],
+)
+def test_each_command_says_in_one_line_what_is_wrong_with_a_damaged_store(new_store, iris, monkeypatch, capfd, words):
+    made = new_store()
+    NO_STORES["cut in half"][0](made.database)
+    monkeypatch.chdir(made.database.parent)
+    iris.write(made.database.parent / "outputs" / "x")  # waits for `sync`
+    before = made.database.read_bytes()
+    outcome = CliRunner().invoke(commands, words)
+    assert isinstance(outcome.exception, SystemExit)
+    assert outcome.exit_code in (1, 2)
+    written = outcome.output + "".join(capfd.readouterr())
+    (line,) = [line for line in written.splitlines() if "mlflow.db" in line]
+    assert "malformed" in line
+    assert "move it away" in line
+    assert len(written.splitlines()) == (2 if words == ["sync"] else 1)
+    assert made.database.read_bytes() == before
+
+
+def test_file_that_is_replaced_under_way_is_not_written_behind_its_back(new_store):
+    made = new_store()
+    store.prepare(made.uri, "x")
+    content = made.database.read_bytes()
+    made.database.unlink()
+    with pytest.raises(store.StoreError, match="has been removed or replaced"):
+        store.client(made.uri).create_experiment("y")
+    made.database.write_bytes(content)
+    with pytest.raises(store.StoreError, match="has been removed or replaced"):
+        store.client(made.uri).create_experiment("y")
+    assert made.database.read_bytes() == content
+
+
+def test_disk_that_machines_share_is_known_by_the_kind_of_its_file_system(tmp_path, monkeypatch):
+    kind = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True).stdout.strip()
+    found = store.file_system(tmp_path)
+    assert found
+    assert found[:3] in (kind[:3], *(["ove"] if "overlay" in kind else []))
+    assert store.file_system(Path("/proc/self")) == "proc"
+    assert store.warning_of_disk(f"sqlite:///{tmp_path}/mlflow.db") == ""
+    monkeypatch.setattr(store, "SHARED", {found})
+    assert f"{tmp_path}/mlflow.db is on {found}" in store.warning_of_disk(f"sqlite:///{tmp_path}/mlflow.db")
+    assert store.warning_of_disk("http://team") == ""
 
 
 @pytest.mark.parametrize("name", ["what?", "100%41"])
@@ -197,6 +304,6 @@ def test_a_deleted_experiment_is_refused_with_the_way_to_restore_it(new_store):
     number = store.experiment_id(made.uri, "gone")
     store.client(made.uri).delete_experiment(number)
     with pytest.raises(
-        ValueError, match=f"gone is deleted; restore it with mlflow experiments restore -x {number}, or"
+        store.StoreError, match=f"gone is deleted; restore it with mlflow experiments restore -x {number}, or"
     ):
         store.experiment_id.__wrapped__(made.uri, "gone")  # the function without its memory

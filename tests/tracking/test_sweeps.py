@@ -2,6 +2,7 @@
 
 import time
 
+import mlflow
 import pytest
 from tracking_cases import artifacts, rows
 
@@ -71,12 +72,15 @@ def test_sweep_is_a_closed_run_and_no_cell(announced):
     assert read.cell_runs(announced.uri, STUDY) == []
 
 
-@pytest.mark.parametrize("content", [None, "", "{"], ids=["lost", "empty", "half"])
-def test_sweep_without_its_whole_list_is_passed_over(announced, content):
+@pytest.mark.parametrize("damage", ["lost", "empty", "half", "a letter"])
+def test_sweep_without_its_whole_list_is_passed_over(announced, damage):
     path = artifacts(announced.database, run_of(announced, "second")) / sweeps.PLAN
+    content = path.read_text()
     path.unlink()
-    if content is not None:
-        path.write_text(content)
+    if damage != "lost":
+        path.write_text(
+            {"empty": "", "half": content[: len(content) // 2]}.get(damage, content.replace("relu", "rely"))
+        )
     assert sweeps.find(announced.uri, STUDY) == FIRST
     assert sweeps.find(announced.uri, STUDY, "second") is None
 
@@ -89,7 +93,7 @@ def test_sweep_that_was_killed_while_it_was_announced_is_passed_over_and_closed(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(store.client(announced.uri)), "log_artifact", kill)
+        patch.setattr(mlflow.MlflowClient, "log_artifact", kill)
         patch.setattr(process, "mark", lambda: f"{process.socket.gethostname()} 99999999 1")
         with pytest.raises(Killed):
             sweeps.announce(announced.uri, STUDY, plan("third", "d"))
