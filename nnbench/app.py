@@ -7,6 +7,7 @@ where a job runs.
 
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from nnbench.arguments import refused
 from nnbench.places import CONF, EXPERIMENTS
 from nnbench.sweep.supervision import WORK, name_of_this_process, stopped_by, tell, worker_of
 
@@ -47,12 +49,20 @@ def run(sweep: str) -> int:
     """Run this process's command line, which is Hydra's, as a sweep of that id; return the exit status."""
     arguments = get_args_parser().parse_args()
     asks_only = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
-    if asks_only or arguments.experimental_rerun:
+    if asks_only:
+        if problems := refused(arguments):
+            from nnbench import terminal
+
+            terminal.print_problems(problems)
+            return 2
+        if arguments.help or arguments.hydra_help:  # of which files are chosen these tell nothing, but Hydra reads them
+            sys.argv[1:] = [text for text in sys.argv[1:] if text not in arguments.overrides]
         train_cell()
         return 0
 
     from nnbench import grid, terminal
     from nnbench.components import ConfigError
+    from nnbench.settings import clipped
     from nnbench.sweep import job
 
     os.environ[SWEEP], os.environ[PROCESS] = sweep, name_of_this_process()
@@ -67,6 +77,8 @@ def run(sweep: str) -> int:
 
     if not job.is_begun(plan):
         terminal.print_size(*_distinct(plan, cells, datasets))
+        for line in clipped(cells, datasets):
+            terminal.say(f"warning: {line}")
     if plan.jobs[0].config["inspect"]:
         from nnbench.sweep import inspection
 
@@ -112,7 +124,6 @@ def _datasets(cells: "list[Cell | BaselineCell]") -> "list[Dataset]":
     from nnbench.components import ConfigError
     from nnbench.data import DataError
     from nnbench.data.loading import load
-    from nnbench.settings import check_against_data
     from nnbench.sweep.plan import only_networks, too_large
 
     datasets, problems = [], []
@@ -121,8 +132,6 @@ def _datasets(cells: "list[Cell | BaselineCell]") -> "list[Dataset]":
             datasets.append(load(cell.source, cell.dtype))
         except DataError as error:
             problems.append(str(error))
-        else:
-            problems += check_against_data(cell, datasets[-1])
     problems = problems or too_large(*only_networks(cells, datasets))
     if problems:
         raise ConfigError(problems)

@@ -9,6 +9,8 @@ import importlib
 import inspect
 import json
 import operator
+import signal
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -22,11 +24,22 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from nnbench.data import Source
+from nnbench.nn.initializers import Initializer
 from nnbench.nn.optimizers import Optimizer
 
+LONGEST_VALUE = 300  # characters that an error message quotes
 MISSING = "???"  # OmegaConf's mark for a value that the user has to give
 # Where the classes of a group are; those of the other groups are in nnbench.nn.
 HOMES = {"dataset": "nnbench.data", "tuning": "nnbench.protocol", "model": "nnbench.protocol"}
+# What a class must be derived from, or which methods it must have, before one of it is built, which may do anything.
+BASES = {"optimizer": Optimizer, "dataset": Source, "initializer": Initializer}
+METHODS = {
+    "activation": ("__call__",),
+    "loss": ("__call__", "num_outputs", "probabilities", "predict"),
+    "schedule": ("__call__",),
+    "tuning": ("trials", "beyond"),
+    "model": ("build",),
+}
 
 
 class ConfigError(Exception):
@@ -67,12 +80,17 @@ def bind(place: str, kind: type, options: Mapping[str, Any], *, later: str | Non
             try:
                 typed[key] = _typed(value, hints.get(key, Any))  # a plugin may do without annotations
             except ValidationError:
-                problems.append(f"{place}.{key} is {show(value)}; it must be {_describe(hints[key])}")
+                is_number = hints[key] is str and isinstance(value, int | float)
+                quoted = f", in quotes: '{place}.{key}=\"{show(value)}\"'" if is_number else ""
+                problems.append(f"{place}.{key} is {show(value)}; it must be {_describe(hints[key])}{quoted}")
     required = [name for name in keywords if signature.parameters[name].default is inspect.Parameter.empty]
     missing = [name for name in required if options.get(name, MISSING) == MISSING]
     problems += [f"{place}.{name} is missing; set it with {place}.{name}=VALUE" for name in missing]
     if not missing:
-        problems += [f"{place}.{problem}" for problem in _range_problems(kind, typed, required)] or [
+        # Of what was refused above the class knows nothing, and may complain that it is not there.
+        follow = complaints(kind, [{name: typed[name] for name in required if name in typed}]) if problems else []
+        said = [problem for problem in _range_problems(kind, typed, required) if problem not in follow]
+        problems += [f"{place}.{problem}" for problem in said] or [
             f"{place}.{key} is {value}; it must be a finite number"
             for key, value in typed.items()
             if isinstance(value, float) and not np.isfinite(value)
@@ -135,9 +153,6 @@ def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
         kind = getattr(load_module(module_name), class_name)
     except AttributeError as error:
         raise ConfigError([f"{group}._target_ is {target!r}, which cannot be found: {error}"]) from error
-    wanted = {"optimizer": Optimizer, "dataset": Source}.get(group, object)
-    if not (isinstance(kind, type) and issubclass(kind, wanted)) or inspect.isabstract(kind):
-        raise ConfigError([f"{group}._target_ is {target!r}; it must be a class derived from {wanted.__name__}"])
     is_baseline = isinstance(getattr(kind, "draws", None), bool) and callable(getattr(kind, "build", None))
     if group == "model" and not is_baseline:
         raise ConfigError(
@@ -146,14 +161,29 @@ def _look_up(group: str, target: Any, plugins: Iterable[str]) -> type:
                 "method `build`"
             ]
         )
+    if not isinstance(kind, type) or inspect.isabstract(kind) or not _suits(group, kind):
+        wanted = f"derived from {BASES[group].__name__}" if group in BASES else f"with {', '.join(METHODS[group])}"
+        raise ConfigError([f"{group}._target_ is {target!r}; it must be a class {wanted}"])
     return kind
+
+
+def _suits(group: str, kind: type) -> bool:
+    """Whether a class is of the kind that a group takes, as far as that shows before one of it is built."""
+    methods = METHODS.get(group, ())
+    # Looked up in the classes alone: every class can be called itself, which is not meant.
+    has = all(any(name in vars(base) for base in kind.__mro__) for name in methods)
+    return issubclass(kind, BASES.get(group, object)) and has
 
 
 def load_module(name: str) -> types.ModuleType:
     """Import one of the modules that `_target_` may name."""
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        raise ConfigError([f"plugins has {name}, which comes with Python; list modules of your own"])
     try:
         return importlib.import_module(name)
-    except Exception as error:  # a plugin is the user's own code and may raise anything
+    except (Exception, SystemExit) as error:  # a plugin is the user's own code and may raise anything
+        if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+            raise
         raise ConfigError([f"plugins has {name}, which cannot be imported: {type(error).__name__}: {error}"]) from error
 
 
@@ -195,5 +225,6 @@ def _describe(annotation: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """Return a value as an error message quotes it."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """Return a value as an error message quotes it, in one line that is not too long to read."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... ({len(text)} characters)"

@@ -6,15 +6,22 @@ bad value anywhere in a large grid is found in a second, together with all other
 
 import argparse
 import os
+import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,13 +32,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nnbench.components import ConfigError, nearest
+from nnbench.arguments import FIXED, OPEN, closed, own_files, refused
+from nnbench.components import ConfigError, nearest, show
 from nnbench.places import COMMANDS, CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, is_baseline
 from nnbench.protocol.naming import SETTING, flat_settings, labels
 from nnbench.tracking.store import without_credentials
 
-PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
+# Beside what is open, what Hydra itself writes into its part while it composes.
+VARIABLE = (*(name.removeprefix("hydra.") for name in OPEN), "overrides", "runtime.choices", "job.override_dirname")
+ABSENT = object()
+MOST_CELLS = 10_000  # of a sweep; they are all planned before the first is trained
+SURROGATE = re.compile("[\ud800-\udfff]")  # how Python keeps bytes of a command line that are no UTF-8
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 @dataclass(frozen=True)
@@ -54,13 +67,13 @@ class Job:
 
     @property
     def study(self) -> str:
-        """The study's name, or nnbench."""
-        return self.choices.get("study") or "nnbench"
+        """The study's name, or nnbench; equal for names that look the same, however their accents are written."""
+        return normalize("NFC", self.choices.get("study") or "nnbench")
 
     @property
     def experiment(self) -> str:
         """The name of the experiment in MLflow."""
-        return self.config["tracking"].get("experiment") or self.study
+        return normalize("NFC", self.config["tracking"].get("experiment") or self.study)
 
     @property
     def tracking_uri(self) -> str | None:
@@ -90,7 +103,22 @@ class Grid:
 def activation_choices(folders: Iterable[Path | str]) -> dict[str, Any]:
     """Return the configuration of every activation by its name; a folder hides those behind it."""
     files = _files("activation", folders)
-    return {name: OmegaConf.to_container(OmegaConf.load(path), resolve=True) for name, path in files.items()}
+    try:
+        return {name: _plain(_read(path)) for name, path in files.items()}
+    except OmegaConfBaseException as error:
+        line = f"an activation can be chosen for a layer, so its file must do without the other keys: {error}"
+        raise ConfigError([" ".join(line.split())]) from error
+
+
+def _read(path: Path) -> DictConfig:
+    """Return what a file of a choice says; raise ConfigError where it cannot be read."""
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, YAMLError, UnicodeError, OmegaConfBaseException) as error:
+        raise ConfigError([f"{path} cannot be read: {' '.join(str(error).split())}"]) from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError([f"{path} cannot be read: it must map options to values"])
+    return config
 
 
 def _files(group: str, folders: Iterable[Path | str]) -> dict[str, Path]:
@@ -104,7 +132,7 @@ def _files(group: str, folders: Iterable[Path | str]) -> dict[str, Path]:
 
 def baseline_job(job: Job, name: str, file: Path) -> Job:
     """Return the job of a baseline on the data, the seeds and the other settings of a job."""
-    config = OmegaConf.create({**job.config, "model": OmegaConf.load(file)})
+    config = OmegaConf.create({**job.config, "model": _read(file)})
     return Job(_plain(config), {**job.choices, "model": name})
 
 
@@ -122,13 +150,17 @@ def job_of(config: DictConfig, hydra_config: Any) -> Job:
 
 def expand(arguments: argparse.Namespace) -> Grid:
     """Return the cells of Hydra's parsed command line, and every problem with its keys and choices."""
-    folders = [CONF, EXPERIMENTS]
-    if arguments.config_dir is not None:
-        folders.append(_extra_folder(arguments.config_dir))
+    if problems := own_files(arguments):
+        raise ConfigError(problems)
+    own = [Path(arguments.config_dir).absolute()] if arguments.config_dir is not None else []
+    folders = [CONF, *own, EXPERIMENTS]  # in the order in which Hydra looks
+    problems = refused(arguments)
+    texts = [text for text in arguments.overrides if not closed(text)]
 
     with initialize_config_dir(str(CONF), job_name="nnbench", version_base="1.3"):
-        composer = _Composer(arguments.config_name or "config", folders)
-        overrides, problems = _parse(arguments.overrides)
+        composer = _Composer(folders, texts)
+        overrides, more = _parse(texts)
+        problems += more
         # A study may itself ask for a multirun and name the keys to sweep; the command line narrows them.
         settled = [override for override in overrides if not override.is_sweep_override()]
         hydra_config = composer.compose(
@@ -136,8 +168,9 @@ def expand(arguments: argparse.Namespace) -> Grid:
         ).hydra
         multirun = arguments.multirun or hydra_config.mode == RunMode.MULTIRUN
         if multirun and hydra_config.sweeper.params:
-            of_study, more = _parse([f"{key}={value}" for key, value in hydra_config.sweeper.params.items()])
-            overrides, problems = of_study + overrides, problems + more
+            params = [f"{key}={value}" for key, value in hydra_config.sweeper.params.items()]
+            of_study, more = _parse([text for text in params if not closed(text)])
+            overrides, problems = of_study + overrides, [*problems, *filter(None, map(closed, params)), *more]
         swept = list(
             dict.fromkeys(override.get_key_element() for override in overrides if override.is_sweep_override())
         )
@@ -150,15 +183,18 @@ def expand(arguments: argparse.Namespace) -> Grid:
             for key in swept
             if key.lstrip("+").partition(".")[0] in OUTPUT_OPTIONS
         ]
-        problems += [
-            f"{override.key_or_group} is fixed, because records are found by it; change to another folder instead"
-            for override in overrides
-            if override.key_or_group in PLACES
-        ]
 
+        problems += [
+            f"{override.input_line} has another order each time it is read; leave out shuffle"
+            for override in overrides
+            if "shuffle(" in QUOTED.sub("", str(override.input_line))
+        ]
         try:
+            if prod(map(_num_values, overrides)) > MOST_CELLS:
+                problems.append(f"the sweep has more than {MOST_CELLS} cells; sweep fewer values")
+                raise ConfigError(problems)
             (combinations,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        except HydraException as error:
+        except (HydraException, ValueError, ArithmeticError) as error:  # such as a range with a step of 0
             raise ConfigError([*problems, " ".join(str(error).split())]) from error
         jobs: list[Job] = []
         for combination in combinations:
@@ -170,6 +206,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
         if not jobs:
             problems.append("the sweep has no cell; one of its keys has an empty range of values")
     problems += _unknown_settings(jobs)
+    problems += [line for job in jobs for line in _no_names(job)]
     model_files = _files("model", folders)
     problems += _unknown_baselines(jobs[0].config.get("baselines"), model_files) if jobs else []
     grid = Grid(
@@ -186,11 +223,30 @@ def expand(arguments: argparse.Namespace) -> Grid:
     return extended(grid, [])
 
 
+def _no_names(job: Job) -> Iterator[str]:
+    """Yield a line for each name of a file that would spoil what is printed, and for text that no file can hold."""
+    for group, choice in job.choices.items():
+        if not str(choice).isprintable():
+            yield f"{group} is {choice!a}, which has characters that cannot be printed; rename its file"
+    for key, text in _texts(job.config):
+        if SURROGATE.search(text):
+            yield f"{key} is {text!a}, which is no Unicode; write it, and what it names, in UTF-8"
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted place of every text inside a plain value, and the text; the keys of mappings are text, too."""
+    if isinstance(value, str):
+        yield place, value
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield place, str(key)
+        yield from _texts(inner, f"{place}.{key}" if place else str(key))
+
+
 def _unknown_baselines(names: Any, model_files: Mapping[str, Path]) -> list[str]:
     """Return a line for each entry of the key `baselines` that is no baseline."""
     if not isinstance(names, list):  # auto, or refused for what it is
         return []
-    known = [name for name, file in model_files.items() if "_target_" in OmegaConf.load(file)]
+    known = [name for name, file in model_files.items() if "_target_" in _read(file)]
     return [
         f"baselines has {name}, which is not a baseline{nearest(str(name), known)}"
         for name in names
@@ -217,54 +273,57 @@ def _unknown_settings(jobs: Sequence[Job]) -> list[str]:
     ]
 
 
-def _extra_folder(name: str) -> Path:
-    """Return the folder of --config-dir; raise ConfigError where it would not do what it seems to."""
-    folder = Path(name).absolute()
-    if not folder.is_dir():
-        raise ConfigError([f"--config-dir is {name}; it must be a folder, and {folder} is none"])
-    hidden = [path for path in sorted(folder.glob("*/*.yaml")) if (CONF / path.relative_to(folder)).exists()]
-    if hidden:
-        raise ConfigError(
-            [f"{path} has the name of a choice of nnbench, which would be taken; rename it" for path in hidden]
-        )
-    return folder
-
-
 class _Composer:
     """Composes configurations, one for each combination of group choices."""
 
-    def __init__(self, config_name: str, folders: list[Path]):
-        self.config_name = config_name
+    def __init__(self, folders: list[Path], texts: list[str]):
         self.folders = folders
-        # Quoted, because a path may hold whatever Hydra's grammar gives a meaning.
-        places = [str(folder).replace('"', r"\"") for folder in folders[1:]]
-        self.search = "hydra.searchpath=[" + ",".join(f'"file://{place}"' for place in places) + "]"
+        self.texts = texts  # the overrides of the command line
+        # As `hydra.main` does with --config-dir, so that both see the same files in the same order.
+        search_path = create_config_search_path(str(CONF))
+        for folder in folders[1:-1]:
+            search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+        GlobalHydra.instance().clear()
+        Hydra.create_main_hydra2("nnbench", search_path)
         self.loader = GlobalHydra.instance().config_loader()
+        self.known: dict[str, list[str]] = {}  # the choices of each group
         self.composed: dict[tuple[str, ...], DictConfig] = {}
-        self.compose([])  # puts the search path in force
+        self.shipped: dict[str, dict[str, Any]] = {}  # Hydra's own part as it is shipped, by the choice of launcher
 
     def compose(self, overrides: list[str]) -> DictConfig:
-        """Return the configuration for these group choices, Hydra's own part included."""
+        """Return the configuration for these group choices, Hydra's own part included and checked."""
         key = tuple(overrides)
         if key not in self.composed:
-            try:
-                self.composed[key] = compose(
-                    self.config_name, overrides=[self.search, *overrides], return_hydra_config=True
-                )
-            except (HydraException, OmegaConfBaseException, YAMLError, UnicodeError) as error:
-                raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
-            except RecursionError as error:
-                line = f"{' '.join(overrides)} begins with itself; mend the defaults of its file"
-                raise ConfigError([line]) from error
+            if problems := _parse(overrides)[1]:  # names of files that glob() found may be none of Hydra's grammar
+                raise ConfigError(problems)
+            config = self._by_hydra(overrides)
+            launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+            if launcher not in self.shipped:
+                self.shipped[launcher] = _as_written(self._by_hydra([f"hydra/launcher={launcher}"]).hydra)
+            if problems := _changed(_as_written(config.hydra), self.shipped[launcher], self.texts):
+                raise ConfigError(problems)
+            self.composed[key] = config
         return self.composed[key]
+
+    def _by_hydra(self, overrides: list[str]) -> DictConfig:
+        """Let Hydra compose."""
+        try:
+            return compose("config", overrides=overrides, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, YAMLError, UnicodeError) as error:
+            raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
+        except RecursionError as error:
+            line = f"{' '.join(overrides)} begins with itself; mend the defaults of its file"
+            raise ConfigError([line]) from error
 
     def options(self, group: str) -> list[str]:
         """Return the choices of a group; none where there is no such group."""
         if not group:  # from an override without a key, such as =1
             return []
-        places = [(folder / group, folder.glob(f"{group}/**/*.yaml")) for folder in self.folders]
-        files = {path.relative_to(top).with_suffix("").as_posix() for top, paths in places for path in paths}
-        return sorted(files | set(self.loader.get_group_options(group, ObjectType.CONFIG)))
+        if group not in self.known:
+            places = [(folder / group, folder.glob(f"{group}/**/*.yaml")) for folder in self.folders]
+            files = {path.relative_to(top).with_suffix("").as_posix() for top, paths in places for path in paths}
+            self.known[group] = sorted(files | set(self.loader.get_group_options(group, ObjectType.CONFIG)))
+        return self.known[group]
 
     def is_group(self, override: str) -> bool:
         """Whether an override chooses a file, or belongs to Hydra itself."""
@@ -319,6 +378,48 @@ class _Composer:
             raise ConfigError([*problems, " ".join(str(error).split())]) from error
 
 
+def _changed(hydra_config: dict[str, Any], shipped: dict[str, Any], texts: list[str]) -> list[str]:
+    """Return a line for everything in Hydra's own part that a file has changed and may not; see `nnbench.arguments`.
+
+    Text among the options of a launcher may become a command on a cluster, so it is taken from the command line alone.
+    """
+    given = {text.partition("=")[0].lstrip("+~") for text in texts}
+    problems = []
+    for place, value in _differences(hydra_config, shipped):
+        key = f"hydra.{place}"
+        free = any(place == name or place.startswith(f"{name}.") for name in VARIABLE)
+        of_launcher = place.partition(".")[0] == "launcher"
+        if not free or (of_launcher and any(name.startswith("_") for name in [*place.split("."), *_keys(value)])):
+            problems.append(f"{key} {FIXED}")
+        elif of_launcher and not isinstance(value, int | float | None) and not {key, "hydra.launcher"} & given:
+            problems.append(f"{key} is {show(value)} in a file; text for a launcher belongs on the command line")
+    return problems
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Yield every key inside a plain value."""
+    if isinstance(value, dict):
+        yield from map(str, value)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(inner)
+
+
+def _as_written(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration as dictionaries and lists, interpolations as they are written."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    return plain
+
+
+def _differences(config: Any, shipped: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted place and the value of everything in which a plain configuration differs from another."""
+    if isinstance(config, dict) and isinstance(shipped, dict):
+        for key in {**shipped, **config}:
+            inner = f"{place}.{key}" if place else str(key)
+            yield from _differences(config.get(key, ABSENT), shipped.get(key, ABSENT), inner)
+    elif config != shipped:
+        yield place, config
+
+
 def _plain(config: DictConfig) -> dict[str, Any]:
     """Return a configuration as dictionaries and lists, every interpolation resolved."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -349,6 +450,13 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
                 "and text with special characters as 'KEY=\"TEXT\"'"
             )
     return overrides, problems
+
+
+def _num_values(override: Override) -> int:
+    """Return how many values an override sweeps, counted no further than matters."""
+    if not override.is_discrete_sweep():
+        return 1
+    return sum(1 for _ in islice(override.sweep_string_iterator(), MOST_CELLS + 1))
 
 
 def _text(override: Override) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from nnbench.components import ConfigError, bind, complaints, component, load_module, nearest, show
 from nnbench.data import Dataset
@@ -20,10 +20,25 @@ from nnbench.nn.losses import CurvedLoss
 from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell, Vary
 from nnbench.protocol.fingerprint import is_baseline, seed_list
+from nnbench.protocol.naming import SETTING
 from nnbench.protocol.search import END_OF_SEEDS, LearningRateGrid, Range, Search
 from nnbench.protocol.study import About, Band
 
-AtLeast1 = Annotated[int, Field(ge=1, le=10**9)]
+
+def _at_most(limit: int) -> AfterValidator:
+    """Return the check that a number, or the length of a list, is none that would keep the planning busy for ever."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list) and len(value) > limit:
+            raise ValueError(f"it must have at most {limit} entries")
+        if isinstance(value, int) and value > limit:
+            raise ValueError(f"it must be at most {limit}")
+        return value
+
+    return AfterValidator(check)
+
+
+AtLeast1 = Annotated[int, Field(ge=1), _at_most(10**9)]
 Seed = Annotated[int, Field(ge=0, lt=END_OF_SEEDS)]
 RESERVED = {"trial", "extension", "seed", "status", "seconds"}  # columns of the table of tuning
 PASSED_ON = (
@@ -46,13 +61,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
-    seeds: Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Seed], Field(min_length=1)] = Field(
-        description="a number of seeds, 1 to 10000, or a list of different seeds, each at least 0"
+    seeds: Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Seed], Field(min_length=1), _at_most(10_000)] = (
+        Field(description="a number of seeds, 1 to 10000, or a list of different seeds, each at least 0")
     )
     vary: Vary = Field(description="all, init or order")
-    num_epochs: AtLeast1 = Field(description="an integer, at least 1")
+    num_epochs: Annotated[AtLeast1, _at_most(10**6)] = Field(description="an integer, at least 1")
     batch_size: AtLeast1 | Literal["full"] = Field(description="an integer, at least 1, or full")
-    hidden: list[AtLeast1] = Field(
+    hidden: Annotated[list[AtLeast1], _at_most(1000)] = Field(
         description="a list of layer sizes, each an integer, at least 1, such as [32] or [128,64]; [] is a linear model"
     )
     layer_activations: list[str] | None = Field(description="a list of activations, one for each hidden layer, or null")
@@ -193,15 +208,16 @@ def parse(
     )
 
 
-def check_against_data(cell: Cell | BaselineCell, dataset: Dataset) -> list[str]:
-    """Return the problems of settings that do not fit the data."""
-    num_samples = len(dataset.train)
-    if isinstance(cell, BaselineCell) or cell.batch_size == "full" or cell.batch_size <= num_samples:
-        return []
-    return [
-        f"batch_size is {cell.batch_size} but the training split of {dataset.name} has {num_samples} samples; "
-        "lower it, or use batch_size=full"
-    ]
+def clipped(cells: Iterable[Cell | BaselineCell], datasets: Iterable[Dataset]) -> list[str]:
+    """Return a warning for each batch size that is larger than the training split, of which it then is the whole."""
+    return list(
+        dict.fromkeys(
+            f"batch_size is {cell.batch_size} but the training split of {dataset.name} has {len(dataset.train)} "
+            f"samples; each step takes all {len(dataset.train)} of them"
+            for cell, dataset in zip(cells, datasets, strict=True)
+            if isinstance(cell, Cell) and cell.batch_size != "full" and cell.batch_size > len(dataset.train)
+        )
+    )
 
 
 def hyperparameter(new_optimizer: partial, name: str) -> float:
@@ -355,9 +371,12 @@ def _layer_activations(config: Mapping[str, Any], shared: Any, choices: Mapping[
 
 
 def _first_for_each_key(error: ValidationError) -> list[Any]:
-    """Return the first complaint about each key; a union complains once for each of its members."""
+    """Return the first complaint about each key; a union complains once for each of its members.
+
+    Before all others goes one of ours, that the value is too large.
+    """
     first: dict[str, Any] = {}
-    for details in error.errors(include_url=False):
+    for details in sorted(error.errors(include_url=False), key=lambda details: details["type"] != "value_error"):
         first.setdefault(_key(details), details)
     return list(first.values())
 
@@ -372,11 +391,15 @@ def _sentence(config: Mapping[str, Any], details: Mapping[str, Any]) -> str:
     key = _key(details)
     group, _, inner = key.partition(".")
     fields = (NESTED[group] if inner else Settings).model_fields
+    if key in ("study", SETTING):
+        return f"{key} has no options; the file of a {key} must begin with the line # @package _global_"
     if details["type"] == "extra_forbidden":
         return f"{key} is not a key of the configuration{nearest(inner or group, fields)}"
     if details["type"] == "missing":
         return f"{key} is missing"
     value = config[group][inner] if inner else config[group]
+    if details["type"] == "value_error":
+        return f"{key} is {show(value)}; {details['ctx']['error']}"
     return f"{key} is {show(value)}; it must be {fields[inner or group].description or 'a group of options'}"
 
 

@@ -8,6 +8,7 @@ from command_line import SIGN, cells_and_data, cells_of, grid_of, problems_of
 from nnbench import app
 from nnbench.components import ConfigError
 from nnbench.protocol.fingerprint import fingerprint
+from nnbench.settings import clipped
 
 WRITE = "write KEY=VALUE, lists as KEY=[A,B], and text with special characters as 'KEY=\"TEXT\"'"
 REFUSED = {
@@ -37,9 +38,6 @@ REFUSED = {
     "dataset.path=ä.csv": f"dataset.path=ä.csv cannot be read: token recognition error at: 'ä'; {WRITE}",
     "~seeds": "~seeds deletes a key; set it to another value instead",
     "~optimizer": "optimizer is missing",
-    "batch_size=5000": (
-        "batch_size is 5000 but the training split of digits has 1437 samples; lower it, or use batch_size=full"
-    ),
     "layer_activations=[1]": (
         "layer_activations is [1]; it must be a list of activations, one for each hidden layer, or null"
     ),
@@ -252,8 +250,64 @@ def test_a_config_dir_adds_choices_wherever_it_is(tmp_path, monkeypatch, name):
 def test_a_choice_that_would_not_be_taken_is_refused(tmp_path):
     write(tmp_path / "optimizer" / "adam.yaml", "_target_: nnbench.nn.GD\n")
 
-    with pytest.raises(ConfigError, match=r"adam\.yaml has the name of a choice of nnbench, which would be taken"):
+    with pytest.raises(ConfigError, match=r"adam\.yaml has the name of a choice of nnbench; rename it"):
         grid_of("--config-dir", str(tmp_path))
+
+
+def test_glob_finds_own_choices_as_hydra_does(tmp_path):
+    write(tmp_path / "activation" / "steep.yaml", "_target_: nnbench.nn.LeakyReLU\nnegative_slope: 0.5\n")
+
+    jobs = grid_of("--config-dir", str(tmp_path), "-m", "activation=glob(s*)").jobs
+
+    assert [job.choices["activation"] for job in jobs] == ["sigmoid", "steep"]
+
+
+@pytest.mark.parametrize("override", ["optimizer=shuffle(adam,gd)", "seeds=shuffle([1,2])", "seeds=sort(shuffle(1,2))"])
+def test_an_order_that_differs_each_time_is_refused_because_jobs_are_known_by_their_number(override):
+    assert problems_of("-m", override) == [f"{override} has another order each time it is read; leave out shuffle"]
+
+
+@pytest.mark.parametrize("text", ["range(1000000)", "range(0,1,0.0000001)", "range(0,inf)"])
+def test_a_sweep_of_more_cells_than_can_be_planned_is_refused_at_once(text):
+    assert problems_of("-m", f"optimizer.learning_rate={text}") == [
+        "the sweep has more than 10000 cells; sweep fewer values"
+    ]
+
+
+@pytest.mark.parametrize("text", ["range(1,5,0)", "range(0,nan)", "interval(0,1)"])
+def test_a_range_that_is_none_is_refused_in_one_line(text):
+    assert len(problems_of("-m", f"optimizer.learning_rate={text}")) == 1
+
+
+@pytest.mark.parametrize("group", ["activation", "model"])
+@pytest.mark.parametrize("content", ["a: [", "- 1\n", "\x00", "a: ${b}\n"], ids=["unfinished", "list", "null", "key"])
+def test_a_file_that_cannot_be_read_is_named_though_it_is_not_chosen(tmp_path, group, content):
+    write(tmp_path / group / "own.yaml", content)
+
+    problems = problems_of("--config-dir", str(tmp_path), "baselines=[knn]")
+
+    if content.startswith("a: $") and group == "model":  # whose options may be those of the networks
+        assert problems == []
+        return
+    (line,) = problems
+    assert "own.yaml" in line or "${" in content
+
+
+@pytest.mark.parametrize("group", ["study", "setting"])
+def test_a_file_that_sets_keys_of_its_own_is_told_how_to_begin(tmp_path, group):
+    write(tmp_path / group / "bare.yaml", "num_epochs: 2\n")
+
+    assert problems_of("--config-dir", str(tmp_path), f"{group}=bare") == [
+        f"{group} has no options; the file of a {group} must begin with the line # @package _global_"
+    ]
+
+
+def test_a_batch_larger_than_the_training_split_is_the_whole_of_it_with_one_warning():
+    pairs = cells_and_data("-m", "batch_size=32,5000,full", "optimizer=adam,gd")
+
+    assert clipped(*zip(*pairs, strict=True)) == [
+        "batch_size is 5000 but the training split of digits has 1437 samples; each step takes all 1437 of them"
+    ]
 
 
 def test_a_table_may_move_but_not_change_to_be_the_same_setting(tmp_path):

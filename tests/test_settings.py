@@ -1,5 +1,6 @@
 """A setting that cannot work is refused, with what was got, what is allowed and what was probably meant."""
 
+import math
 import sys
 from collections.abc import Mapping
 from copy import deepcopy
@@ -7,12 +8,14 @@ from functools import cache, reduce
 from operator import getitem
 
 import pytest
-from command_line import SIGN, grid_of
+import yaml
+from command_line import SIGN, grid_of, problems_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import nnbench.nn
 from nnbench.components import ConfigError, component, nearest
 from nnbench.grid import Job
+from nnbench.places import CONF
 from nnbench.settings import parse
 
 # Every line is the whole message, so that its wording cannot rot unseen.
@@ -20,6 +23,9 @@ BAD_VALUES = {
     "batch_size=0": "batch_size is 0; it must be an integer, at least 1, or full",
     "batch_size=half": 'batch_size is "half"; it must be an integer, at least 1, or full',
     "num_epochs=0": "num_epochs is 0; it must be an integer, at least 1",
+    "num_epochs=1000000000": "num_epochs is 1000000000; it must be at most 1000000",
+    "batch_size=10000000000": "batch_size is 10000000000; it must be at most 1000000000",
+    "hidden=[10000000000]": "hidden is [10000000000]; it must be at most 1000000000",
     "num_epochs=abc": 'num_epochs is "abc"; it must be an integer, at least 1',
     "num_epochs=1.5": "num_epochs is 1.5; it must be an integer, at least 1",
     "num_epochs=true": "num_epochs is true; it must be an integer, at least 1",
@@ -41,9 +47,14 @@ BAD_VALUES = {
     "optimizer.learning_rate=0": "optimizer.learning_rate is 0.0; it must be a finite number above 0",
     "optimizer.learning_rate=nan": "optimizer.learning_rate is nan; it must be a finite number above 0",
     "optimizer.learning_rate=inf": "optimizer.learning_rate is inf; it must be a finite number above 0",
+    "optimizer.learning_rate=1e400": "optimizer.learning_rate is inf; it must be a finite number above 0",
     "optimizer.learning_rate=1e-400": "optimizer.learning_rate is 0.0; it must be a finite number above 0",
     "optimizer.learning_rate=fast": 'optimizer.learning_rate is "fast"; it must be a number',
     "optimizer.learning_rate=null": "optimizer.learning_rate is null; it must be a number",
+    "to_reach=[{low:abc}]": 'to_reach.0.low is "abc"; it must be a number or null',
+    "to_reach=[{metric:3,low:0}]": "to_reach.0.metric is 3; it must be text, in quotes: 'to_reach.0.metric=\"3\"'",
+    "to_reach=[{}]": "to_reach.0.low, high and finding are null; give a low or high end of the band, or a finding",
+    "plugins=[os]": "plugins has os, which comes with Python; list modules of your own",
     "dataset.scaling=max": 'dataset.scaling is "max"; it must be none or standard or minmax or global_minmax',
     "dataset.feature_range=[1]": "dataset.feature_range is [1]; it must be a list of 2 values, each a number",
     "dataset.test_fraction=1": "dataset.test_fraction is 1.0; it must be between 0 and 1",
@@ -150,14 +161,14 @@ def test_a_class_of_a_wrong_kind_is_refused(target):
 
 def test_an_optimizer_is_no_activation():
     assert refusal_of("activation._target_=nnbench.nn.Adam") == [
-        "activation.params is missing; set it with activation.params=VALUE"
+        "activation._target_ is 'nnbench.nn.Adam'; it must be a class with __call__"
     ]
 
 
 def test_a_listed_module_does_not_lend_its_functions():
-    (line,) = refusal_of("plugins=[os]", "optimizer._target_=os.system")
+    (line,) = refusal_of("plugins=[yaml]", "optimizer._target_=yaml.unsafe_load")
 
-    assert line == "optimizer._target_ is 'os.system'; it must be a class derived from Optimizer"
+    assert line == "optimizer._target_ is 'yaml.unsafe_load'; it must be a class derived from Optimizer"
 
 
 def test_a_plugin_that_breaks_on_import_is_told_in_one_line(tmp_path, monkeypatch):
@@ -167,6 +178,52 @@ def test_a_plugin_that_breaks_on_import_is_told_in_one_line(tmp_path, monkeypatc
     (line,) = refusal_of("plugins=[half_written]", "optimizer._target_=half_written.Mine")
 
     assert line.startswith("plugins has half_written, which cannot be imported: SyntaxError: ")
+
+
+def test_a_plugin_that_ends_the_program_is_told_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "script.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert refusal_of("plugins=[script]") == ["plugins has script, which cannot be imported: SystemExit: 0"]
+
+
+def test_a_column_with_a_number_for_its_name_is_to_be_quoted():
+    (line,) = problems_of("dataset=csv", "dataset.path=x.csv", "dataset.target=1")
+
+    assert line == "dataset.target is 1; it must be text, in quotes: 'dataset.target=\"1\"'"
+
+
+@pytest.mark.parametrize("key", ["seeds", "hidden"])
+def test_a_list_that_is_absurdly_long_is_refused_in_a_line_that_is_not(key):
+    job, activation_choices = default_job()
+
+    with pytest.raises(ConfigError) as refused:
+        parse({**job.config, key: list(range(1, 100_000))}, job.choices, activation_choices)
+
+    (line,) = refused.value.problems
+    assert len(line) < 500
+    assert line.endswith(f"; it must have at most {'10000' if key == 'seeds' else '1000'} entries")
+
+
+NUMBERS = [
+    (group, path.stem, option)
+    for group in (*GROUPS, "tuning", "model")
+    for path in sorted((CONF / group).glob("*.yaml"))
+    for option, value in (yaml.safe_load(path.read_text()) or {}).items()
+    if isinstance(value, int | float) and not isinstance(value, bool)
+]
+
+
+@pytest.mark.parametrize(("group", "choice", "option"), NUMBERS)
+def test_no_option_takes_what_is_no_number_or_not_finite(group, choice, option):
+    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())
+    options = {key: "x" if value == "???" else value for key, value in content.items() if "$" not in str(value)}
+    options.pop("space", None)
+
+    for bad in (math.nan, math.inf, -math.inf, "abc", {}, True):
+        with pytest.raises(ConfigError) as refused:
+            component(group, {**options, option: bad}, [])
+        assert any(option in line for line in refused.value.problems)
 
 
 def test_a_plugin_needs_no_annotations(tmp_path, monkeypatch):

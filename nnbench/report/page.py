@@ -257,5 +257,9 @@ def _escaped(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text without the characters that no document may have: one of them, and an SVG is no picture any more."""
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "", text)
+    """Return text without the characters that no document may have: one of them, and an SVG is no picture any more.
+
+    Nor has it those that turn the direction of writing, or the numbers behind a name could be read backwards.
+    """
+    turning = r"\u202a-\u202e\u2066-\u2069"
+    return re.sub(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff{turning}]", "", text)

@@ -16,7 +16,7 @@ import yaml
 from nnbench.report.page import printable
 from nnbench.report.reached import MET, check, per_cent
 from nnbench.report.results import NothingToReportError, Results, study
-from nnbench.tracking.store import without_credentials
+from nnbench.tracking.store import file_name, without_credentials
 
 MOST_COMMANDS = 4  # that a study names, if it was not run by its own alone
 INTRODUCTION = """# Studies
@@ -130,7 +130,7 @@ def _section(name: str, about: Mapping[str, Any], results: Results | None) -> st
         return "\n".join([*lines, "```bash", command, "```", "", "Not run here yet."])
     commands = list(dict.fromkeys(map(_command, _commands(results))))
     lines += ["```bash", *commands[:MOST_COMMANDS], "```"]
-    minutes, report = _minutes(results), f"[report](../reports/{name}/report.html)"
+    minutes, report = _minutes(results), f"[report](../reports/{file_name(name)}/report.html)"
     lines += ["", f"{_count(results)}, {minutes} min, {report}.", ""]
     reached = check(results)
     if len(reached):
@@ -212,8 +212,8 @@ def _title(name: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Return words of a study's file, which may have code in backticks, in one line."""
-    return re.sub(r"([<>|])", r"\\\1", " ".join(text.split()))
+    """Return words of a study's file, which may have code in backticks but no markup and no links, in one line."""
+    return re.sub(r"([<>|]|\](?=\s*[(\[]))", r"\\\1", " ".join(text.split()))
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,6 @@ Time is measured, not guessed: some steps of each kind of stack are trained on s
 the shapes, because a network that is too large cannot be tried.
 """
 
-import os
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from nnbench.nn.mlp import EVALUATION_BLOCK, params_by_layer
 from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.stack import start
+from nnbench.sweep import memory
 from nnbench.terminal import in_bytes
 
 PROBE_STEPS = 16  # of each kind of stack
@@ -102,15 +102,15 @@ def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:
 
 
 def too_large(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> list[str]:
-    """Return a line for each size of network that does not fit into this machine's memory."""
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return a line for each size of network that does not fit into the memory that this process may use."""
+    available = memory.available()
     problems = []
     for cell, dataset in zip(cells, datasets, strict=True):
         needed = max(_num_bytes(stack) for stack in _stacks(cell, dataset))
         if needed > available:
             problems.append(
                 f"hidden={list(cell.hidden)} on {dataset.name} with {len(cell.seeds)} seeds needs about "
-                f"{in_bytes(needed)} of memory, and this machine has {in_bytes(available)}; lower hidden, seeds "
+                f"{in_bytes(needed)} of memory, and there is {in_bytes(available)}; lower hidden, num_epochs, seeds "
                 "or tuning.num_trials, or train fewer networks at once with stack_size=N"
             )
     return problems
@@ -212,4 +212,7 @@ def _num_bytes(stack: _Stack) -> int:
     num_test = len(dataset.test)
     tested = len(cell.seeds) * ((4 * num_params + min(EVALUATION_BLOCK, num_test) * units) * item + num_test * outputs)
     data = sum(split.inputs.nbytes for split in (dataset.train, dataset.validation, dataset.test))
-    return max(stacked, together, tested) + data
+    # Every epoch is kept; the table that is written of them is there beside them.
+    num_metrics = 7 + (0 if cell.diagnostics == "none" else 4 * (len(cell.hidden) + 1))
+    history = 3 * 8 * num_metrics * cell.num_epochs * stack.num_together
+    return max(stacked, together, tested) + data + history

@@ -5,13 +5,14 @@ import io
 import json
 import re
 
+import mistune
 import nbformat
 import pandas as pd
 import pytest
 import yaml
 from report_cases import CLASSES, EXPERIMENT, SMALL, TARGETS, Page, Study, Workplace
 
-from nnbench.report import results
+from nnbench.report import results, studies
 from nnbench.report.build import TEMPLATE
 
 # matplotlib has no picture of a control character, and says so.
@@ -85,6 +86,7 @@ def test_each_cell_is_in_the_leaderboard_under_its_own_name(hostile, page):
 
 
 # What people could give, and every way in: each has a mark of its own, so that one can see where it came out.
+ABOUT = ("question", "source", "differences", "explanation")
 PAYLOADS = {
     "script": "<script>alert('{}')</script>",
     "end of script": "</script><script>alert('{}')</script>",
@@ -137,6 +139,11 @@ def attacked(tmp_path_factory) -> Study:
         "plugins": ["hostile"],
         "dataset": {"path": file, "target": "target"},
         "tracking": {"experiment": " ".join(attack("study"))},
+        "about": {key: " ".join(attack(key)) for key in ABOUT},
+        "to_reach": [
+            {"cells": {"optimizer": name}, "metric": f"layer1/{text}", "low": 0.5}
+            for name, text in zip(("_Hostile", *attack("setting")), ("grad_norm", *attack("metric")), strict=True)
+        ],
     }
     place.write("mine/study/attack.yaml", f"# @package _global_\n{yaml.safe_dump(settings)}")
     assert place.run("--config-dir", "mine", "study=attack", "seeds=2", *SMALL[:-1], "report=true") == 1
@@ -155,10 +162,13 @@ def test_payloads_of_every_place_are_no_markup(attacked):
     assert not [value for value in styles if not re.fullmatch(r"[a-z0-9 :;%-]*", value)]
 
 
-def test_payloads_of_a_study_are_shown_to_the_letter(attacked):
+@pytest.mark.parametrize("place", ["study", *ABOUT])
+def test_payloads_of_a_study_are_shown_to_the_letter(attacked, place):
     shown = Page(attacked.output / "report.html").text()
-    for text in attack("study"):
-        assert " ".join(re.sub(r"[\x00-\x1f\x7f]", "", text).split()) in shown
+    for text in attack(place):
+        if place in ABOUT:
+            text = text.replace("`", "")  # marks code, which a page of plain text has none of
+        assert " ".join(re.sub(r"[\x00-\x1f\x7f\u202e\u2066]", "", text).split()) in shown
 
 
 def test_pictures_hold_nothing_that_runs_or_loads(attacked):
@@ -176,6 +186,26 @@ def test_no_payload_is_in_the_code_of_the_notebook(attacked):
     assert all(line.strip() in template for cell in notebook.cells for line in cell.source.splitlines())
     kinds = {kind for cell in notebook.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
     assert kinds <= {"text/html", "text/plain", "image/svg+xml", "image/png"}
+
+
+def test_no_payload_is_a_link_or_an_element_in_the_page_of_studies(tmp_path):
+    words = {key: " ".join([*attack(key), f"[{key}](javascript:alert(1)) ![{key}][x]"]) for key in ABOUT}
+    names = ("attack", "[x](javascript:alert(1))", "<b>", "a b")
+    (tmp_path / "study").mkdir()
+    for name in names:
+        content = f"# @package _global_\n{yaml.safe_dump({'about': words})}"
+        (tmp_path / f"study/{name}.yaml").write_text(content, encoding="utf-8")
+
+    written = studies.render(studies.of_folders(tmp_path), None)
+    to_html = mistune.create_markdown(escape=False, plugins=["table", "strikethrough"])
+    (tmp_path / "page.html").write_text(to_html(written.removeprefix(studies.INTRODUCTION)), encoding="utf-8")
+
+    page = Page(tmp_path / "page.html")
+    assert not page.scripts
+    links = [value for tag, _, value in page.attributes if tag == "a"]
+    assert len(links) == len(names)
+    assert all(link.startswith("#") for link in links)
+    assert {tag for tag, _, _ in page.attributes} <= {"a", "code"}
 
 
 def test_no_payload_is_a_formula_or_a_command_in_the_tables(attacked):

@@ -12,6 +12,7 @@ from nnbench.data import loading
 from nnbench.report import results, tables
 from nnbench.report.build import TEMPLATE
 from nnbench.report.verdict import verdict
+from nnbench.tracking import store
 
 BASELINES = ("svm", "random_forest")
 
@@ -115,6 +116,23 @@ def test_incomplete_study_says_so_first_and_names_what_diverged_failed_or_has_fe
     assert re.search(r"\(gd [^:]*: 4 of 4\)", sentences)
     assert re.search(r"unequal numbers of seeds[^(]*\(momentum [^:]*: 3; the others: 4\)", sentences)
     assert list(tables.coverage(loaded).rows["state"]) == ["failed"]
+
+
+@pytest.mark.parametrize("kind", ["cell", "replica"])
+def test_no_query_for_the_best_run_returns_one_that_diverged_or_failed(study, kind):
+    client = store.client(study.place.uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'nnbench'")
+    queries = {"accuracy": "DESC", "loss": "ASC"}
+    scores = ("train/{}", "val/{}", "test/{}", "val/selected_{}", "train/selected_{}")
+
+    for metric, order in [(score.format(name), order) for name, order in queries.items() for score in scores]:
+        (best,) = client.search_runs(
+            [experiment.experiment_id],
+            f"tags.`nnbench.kind` = '{kind}'",
+            order_by=[f"metrics.`{metric}` {order}"],
+            max_results=1,
+        )
+        assert best.data.tags["nnbench.status"] == "finished", metric
 
 
 def test_how_to_repeat_it_is_said(study, loaded, page):

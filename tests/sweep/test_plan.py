@@ -2,16 +2,20 @@
 
 import math
 import os
+import re
+import sys
 import tracemalloc
 from dataclasses import replace
 
 import pytest
+from command_line import problems_of
+from command_line import run as run_command
 from sweep_cases import OWN, STEPS, TINY, Place, cells_and_data
 
 from nnbench.components import ConfigError
 from nnbench.protocol.result import run
 from nnbench.protocol.stack import start
-from nnbench.sweep import plan
+from nnbench.sweep import memory, plan
 
 IRIS = TINY[:2]
 GRID = ("tuning=learning_rate", "tuning.num_trials=5", "tuning.seeds=2", "tuning.max_extensions=0")
@@ -35,6 +39,7 @@ COUNTED = {
 DIGITS = ("dataset=digits", "num_epochs=1")
 SHAPES = {
     "narrow": (*IRIS, "num_epochs=2", "seeds=10"),
+    "many epochs": (*IRIS, "num_epochs=1000", "seeds=10", "batch_size=full"),
     "linear": (*DIGITS, "hidden=[]"),
     "default": DIGITS,
     "wide": (*DIGITS, "hidden=[256,256]", "seeds=4", "optimizer=gd", "diagnostics=none"),
@@ -162,9 +167,75 @@ def test_command_that_is_too_large_ends_in_one_line_with_nothing_on_the_disk(tmp
     assert ended.status == 2
     adam, gd = ended.err.splitlines()[:2]
     assert adam.startswith("error: hidden=[10000000] on digits with 2 seeds needs about ")
-    assert " GB of memory, and this machine has " in adam
+    assert " GB of memory, and there is " in adam
     assert gd.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+from nnbench.__main__ import main
+for hidden in ("12000,12000", "4"):
+    sys.argv[1:] = ["dataset=iris", "seeds=1", "num_epochs=1", "tracking=none", f"hidden=[{hidden}]"]
+    print(main())
+"""
+
+
+def test_limit_on_memory_counts_as_the_memory_there_is(tmp_path):
+    ended = run_command(tmp_path, program=(sys.executable, "-c", LIMITED))
+
+    (line,) = ended.errors
+    needed, there = map(float, re.findall(r"([\d.]+) GB", line))
+    assert needed > 4 > there
+    assert [text for text in ended.out.splitlines() if text.isdigit()] == ["2", "0"]
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "wanted"),
+    [
+        ("0::/", {"memory.max": "1000\n"}, [1000]),
+        ("0::/a/b", {"a/b/memory.max": "max\n", "a/memory.max": "2000\n"}, [2000]),
+        ("0::/of/the/host", {"memory.max": "3000\n"}, [3000]),
+        ("4:memory:/a\n3:cpuset:/\n0::/", {"memory/a/memory.limit_in_bytes": "4000\n"}, [4000]),
+        ("4:cpu,memory:/gone", {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, [9223372036854771712]),
+        ("1:cpu:/a", {"a/memory.max": "1\n", "cpu/a/memory.max": "1\n"}, []),
+    ],
+    ids=["container", "nested", "path of the host", "version 1", "version 1, no limit", "another controller"],
+)
+def test_limit_of_a_container_is_found_in_either_version(tmp_path, membership, files, wanted):
+    (tmp_path / "cgroup").write_text(membership)
+    for name, content in files.items():
+        (tmp_path / "mounted" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mounted" / name).write_text(content)
+
+    assert list(memory.group_limits(tmp_path / "cgroup", tmp_path / "mounted")) == wanted
+    assert list(memory.group_limits(tmp_path / "nowhere", tmp_path / "mounted")) == []
+
+
+def test_memory_of_this_machine_is_no_more_than_it_has():
+    assert 0 < memory.available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_batch_larger_than_the_training_split_is_trained_as_the_whole_of_it():
+    cells, datasets = cells_and_data("-m", *IRIS, "batch_size=5000,120", "seeds=2", "num_epochs=2")
+    clipped, whole = map(run, cells, datasets)
+    assert clipped.model.params.tobytes() == whole.model.params.tobytes()
+
+
+def test_batch_larger_than_the_training_split_is_warned_of_once(tmp_path):
+    ended = Place(tmp_path).give("-m", *IRIS, "batch_size=5000", "optimizer=adam,gd", "dry_run=true", "baselines=[svm]")
+    said = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    assert said == [
+        "warning: batch_size is 5000 but the training split of iris has 120 samples; each step takes all 120 of them"
+    ]
+
+
+def test_history_of_very_many_epochs_is_counted():
+    (line,) = problems_of(*IRIS, "num_epochs=1000000", "seeds=1000")
+
+    assert "lower hidden, num_epochs, seeds" in line
 
 
 # What is planned of a sweep that was there before.
