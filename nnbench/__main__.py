@@ -12,13 +12,18 @@ from nnbench.sweep.supervision import signals_as_exceptions, stopped_by, supervi
 def main() -> int:
     """Run the command line of this process, training in a child; return the exit status."""
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        return command()
+        return in_this_process()
     sweep = new_sweep()  # one for the command, however many children it takes
-    return supervise(lambda: command(sweep))
+    return supervise(lambda: in_this_process(sweep))
 
 
-def command(sweep: str | None = None) -> int:
+def in_this_process(sweep: str | None = None) -> int:
     """Run the command line in this very process; return the exit status. `sweep` is the id of its sweep."""
+    for word in sys.argv:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            shown = word.encode("ascii", "backslashreplace").decode()
+            sys.stderr.write(f"error: {shown} has bytes that are no text in UTF-8; write it as such\n")
+            return 2
     # The console script, unlike `python -m`, does not find the user's own modules in the current folder.
     if str(os.getcwd()) not in sys.path and "" not in sys.path:  # noqa: PTH109 - the text that Python itself would add
         sys.path.insert(0, os.getcwd())  # noqa: PTH109

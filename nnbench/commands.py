@@ -230,6 +230,7 @@ def verify(run_id: str, tracking_uri: str | None, config_dir: Path | None) -> No
     The first digits of the id are enough. Exit status: 0 if every number is the same, 1 if not, or if what determines
     them has changed, 2 if the run cannot be trained again.
     """
+    from nnbench.components import ConfigError
     from nnbench.grid import activation_choices
     from nnbench.places import CONF
     from nnbench.sweep.verify import CannotVerifyError, ChangedError
@@ -243,7 +244,7 @@ def verify(run_id: str, tracking_uri: str | None, config_dir: Path | None) -> No
         sys.exit(2)
     try:
         comparison = train_again(uri, run_id, activation_choices([CONF, *([config_dir] if config_dir else [])]))
-    except CannotVerifyError as error:
+    except (CannotVerifyError, ConfigError) as error:
         print_problems(error.problems)
         sys.exit(2)
     except ChangedError as error:

@@ -318,7 +318,7 @@ def print_cells(sweep: "SweepFile") -> None:
     for number, (label, mark) in enumerate(zip(sweep.labels, sweep.fingerprints, strict=True)):
         first = sweep.fingerprints.index(mark)
         why = f"  (the same setting as cell {first + 1})" if first < number else ""
-        out().print(Text(f"{number + 1:4}  {label}{'  (done already)' if mark in sweep.finished else why}"))
+        out().print(Text(f"{number + 1:4}  {label}{'  (done already)' if mark in sweep.done else why}"))
 
 
 def print_stop(done: int, total: int, command: str | None) -> None:

@@ -450,7 +450,7 @@ def test_inspect_counts_the_samples_and_creates_nothing_but_a_picture(tmp_path):
 
 def test_a_study_sweeps_by_itself_without_mlflow(tmp_path):
     names = "['nnbench', 'study=xor', 'optimizer=nesterov,gd', 'num_epochs=2,1', 'seeds=2', 'tracking=none']"
-    code = f"import sys; sys.argv = {names}; from nnbench.__main__ import command; status = command()"
+    code = f"import sys; sys.argv = {names}; from nnbench.__main__ import in_this_process; status = in_this_process()"
 
     printed = python(tmp_path, f"{code}; print(status, *sorted({{'mlflow', 'sqlalchemy'}} & {{*sys.modules}}))")
 
@@ -474,9 +474,9 @@ def test_questions_are_answered_without_heavy_imports(tmp_path, flags, shown):
     code = f"""
 import sys
 sys.argv = {["nnbench", *flags]}
-from nnbench.__main__ import command
+from nnbench.__main__ import in_this_process
 try:
-    status = command()
+    status = in_this_process()
 except SystemExit as ended:
     status = ended.code
 print("imported", *sorted({heavy} & {{*sys.modules}}))

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from command_line import grid_of, problems_of, records
 
-from nnbench.__main__ import main
+from nnbench.__main__ import in_this_process
 from nnbench.tracking import record, store
 from nnbench.tracking.publish import publish
 
@@ -68,7 +68,7 @@ def give(monkeypatch, capsys):
     def give(*arguments):
         monkeypatch.setattr("sys.argv", ["nnbench", *arguments])
         try:
-            status = main()
+            status = in_this_process()
         except SystemExit as ended:
             status = int(ended.code or 0)
         return status, *capsys.readouterr()
@@ -92,7 +92,7 @@ def test_names_of_own_choices_are_kept_to_the_letter(folder, give):
     assert status == 0, error
     (sweep,) = (folder / "multirun").iterdir()
     assert {entry.choices["optimizer"] for entry in records(sweep).values()} == {*names}
-    assert {path.name for path in folder.iterdir()} == {"D", "multirun"}
+    assert {path.name for path in folder.iterdir()} == {"D", "multirun", ".nnbench"}
 
 
 @pytest.mark.parametrize("group", ["optimizer", "setting", "activation"])
@@ -154,7 +154,7 @@ def cell(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr("sys.argv", ["nnbench", *TINY, "tracking=none"])
-        assert main() == 0
+        assert in_this_process() == 0
     (found,) = record.find(place)
     return found
 
@@ -209,4 +209,4 @@ def test_a_working_folder_and_an_output_folder_behind_links_are_used(folder, giv
 
     assert status == 0, error
     assert len(list((folder / "elsewhere").glob("*/record"))) == 1
-    assert sorted(path.name for path in (folder / "real").iterdir()) == ["outputs"]
+    assert sorted(path.name for path in (folder / "real").iterdir()) == [".nnbench", "outputs"]

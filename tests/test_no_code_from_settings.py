@@ -16,7 +16,7 @@ from command_line import problems_of
 from command_line import run as run_command
 from omegaconf.basecontainer import BaseContainer
 
-from nnbench.__main__ import main
+from nnbench.__main__ import in_this_process
 
 SOURCE = "S"  # a file whose content would become P
 
@@ -102,7 +102,7 @@ def refused(folder, monkeypatch, capsys):
 
     def give(*arguments):
         monkeypatch.setattr("sys.argv", ["nnbench", *arguments])
-        status = main()
+        status = in_this_process()
         error = capsys.readouterr().err
         own = folder / "D"
         new = [path for path in folder.rglob("*") if path not in before and own not in (path, *path.parents)]
@@ -303,7 +303,7 @@ def test_help_chooses_no_file_because_hydra_would_obey_it(folder, monkeypatch, c
     monkeypatch.setattr("sys.argv", ["nnbench", "--help", "--config-dir", "D", "optimizer=own"])
 
     with pytest.raises(SystemExit) as ended:
-        main()
+        in_this_process()
 
     assert ended.value.code in (0, None)
     assert "optimizer: adagrad, adam, adamw, gd, momentum, nesterov, own, " in capsys.readouterr().out

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from nnbench.__main__ import command as command_line
+from nnbench.__main__ import in_this_process as command_line
 from nnbench.data import CSV, MNIST, NPZ, DataError, Parquet, Scaler, raw
 from nnbench.grid import activation_choices
 from nnbench.nn import MLP, Adam, He, ReLU, SoftmaxCrossEntropy, Training, spawn_rngs

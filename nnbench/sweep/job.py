@@ -293,6 +293,10 @@ def _fetched(job: Job, run_id: str, folder: Path, progress: CellProgress) -> boo
     return True
 
 
+class ChangedError(Exception):
+    """A job does not train what the sweep was planned with."""
+
+
 class KilledError(Exception):
     """The process that trained a cell was killed, again and again."""
 
@@ -331,7 +335,16 @@ class _Attempt:
             # One BLAS thread: small matrices gain nothing from more, and the bits stay the same.
             with progress, threadpool_limits(1):
                 cell = parse(self.job.config, self.job.choices, activation_choices)
-                line = self.fit(cell) if isinstance(cell, BaselineCell) else self.train(cell, progress)
+                dataset = load(cell.source, cell.dtype)
+                if fingerprint(self.job.config, dataset.digest, activation_choices) != self.identity.fingerprint:
+                    raise ChangedError(
+                        "the settings or the data are not those with which the sweep was planned; keep its files as "
+                        "they are, and values that change by themselves, such as ${now:}, out of them"
+                    )
+                if isinstance(cell, BaselineCell):
+                    line = self.fit(cell, dataset)
+                else:
+                    line = self.train(cell, dataset, progress)
             progress.line(line)
         except BaseException as error:
             if stopped_by() is not None or isinstance(error, KeyboardInterrupt | GeneratorExit):
@@ -341,9 +354,8 @@ class _Attempt:
             self.failed(error)
             progress.line(f"failed: {type(error).__name__}: {error}")
 
-    def train(self, cell: Cell, progress: CellProgress) -> str:
+    def train(self, cell: Cell, dataset: "Dataset", progress: CellProgress) -> str:
         """Train, write the record, publish it; return a line on the outcome."""
-        dataset = load(cell.source, cell.dtype)
 
         def on_epoch(stage: Stage, training: Training) -> None:
             self.reached = f"epoch {training.epoch} of {cell.num_epochs}, stage {stage}"
@@ -360,9 +372,8 @@ class _Attempt:
             checkpoint.clear()
         return _line(result) + self._publish()
 
-    def fit(self, cell: BaselineCell) -> str:
+    def fit(self, cell: BaselineCell, dataset: "Dataset") -> str:
         """Do the same with a baseline."""
-        dataset = load(cell.source, cell.dtype)
         result = baselines.run(cell, dataset)
         self._write(dataset, result)
         fits = f"{result.num_fits} fit{'' if result.num_fits == 1 else 's'}"

@@ -51,6 +51,11 @@ def facts_of_network(result: CellResult) -> dict[str, Any]:
     }
 
 
+def effective_batch_size(batch_size: int | str, num_train: int) -> int:
+    """Return how many samples a step takes: never more than there are."""
+    return num_train if batch_size == "full" else min(int(batch_size), num_train)
+
+
 def facts_of_baseline(result: BaselineResult) -> dict[str, Any]:
     """Return what JSON can hold of a baseline."""
     return {

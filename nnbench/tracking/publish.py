@@ -9,6 +9,7 @@ import getpass
 import json
 import math
 import os
+import re
 import tempfile
 import time
 import warnings
@@ -151,6 +152,9 @@ class Publisher:
             self._log_dataset(run, cell)
         tuning = cell.cell.get("tuning") or {"chosen": {}}
         tuned = {f"tuned.{name}": value for name, value in tuning["chosen"].items()}
+        effective = cell.cell.get("batch_size", cell.config["batch_size"])
+        if cell.config["batch_size"] not in ("full", effective):
+            tuned["effective.batch_size"] = effective  # the training split has no more samples
         self._log(run, metrics, flat_settings(cell.config, cell.choices) | tuned)
         tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
         if cell.cell.get("finding"):
@@ -399,7 +403,7 @@ def _note(cell: Record, replicas: "pd.DataFrame") -> str:
     """Return what the page of the run says at its top, in Markdown."""
     if not len(replicas):
         where = "\n\nThe traceback is in the artifact `error.log`." if cell.status == "failed" else ""
-        return f"**{cell.status}**: `{cell.cell['error']}`{where}"
+        return f"**{cell.status}**: {_code(cell.cell['error'])}{where}"
     accuracy = replicas["test/accuracy"]
     spread = f" ± {accuracy.std():.2%} (standard deviation over {len(replicas)} seeds)" if len(replicas) > 1 else ""
     data = cell.cell["dataset"]
@@ -409,13 +413,14 @@ def _note(cell: Record, replicas: "pd.DataFrame") -> str:
         fits = "a fit for each seed" if cell.cell["draws"] else "one fit for all seeds, as it draws nothing"
         lines = [
             f"**Test accuracy {accuracy.mean():.2%}**{spread if cell.cell['num_fits'] > 1 else ''}.",
-            f"The baseline {cell.choices['model']} on {data['name']}: {samples}; {fits}.",
-            *(f"scikit-learn warns: `{warning}`" for warning in cell.cell["warnings"]),
+            f"The baseline {_words(cell.choices['model'])} on {_words(data['name'])}: {samples}; {fits}.",
+            *(f"scikit-learn warns: {_code(warning)}" for warning in cell.cell["warnings"]),
         ]
         return "\n\n".join(lines)
     lines = [
         f"**Test accuracy {accuracy.mean():.2%}**{spread}.",
-        f"{cell.choices['optimizer']} with {cell.choices['activation']} on {data['name']}: {samples}.",
+        f"{_words(cell.choices['optimizer'])} with {_words(cell.choices['activation'])} on {_words(data['name'])}: "
+        f"{samples}.",
     ]
     if diverged:
         lines.append(f"{diverged} of {len(replicas)} seeds diverged and are scored at chance level.")
@@ -428,9 +433,19 @@ def _note(cell: Record, replicas: "pd.DataFrame") -> str:
             f"With the configured values: {cell.untuned()['test/accuracy'].mean():.2%}."
         )
     finding = cell.cell["finding"]
-    advice = f"; try `{finding['override']}`" if finding["override"] else ""
+    advice = f"; try {_code(finding['override'])}" if finding["override"] else ""
     lines.append(f"Doctor: {finding['name']} ({finding['evidence']}){advice}.")
     return "\n\n".join(lines)
+
+
+def _words(name: str) -> str:
+    """Return a name so that Markdown makes neither a link nor an element of it."""
+    return re.sub(r"([\\`*\[\]<>])", r"\\\1", " ".join(name.split()))
+
+
+def _code(text: str) -> str:
+    """Return text as code of Markdown, whatever stands in it."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def _last_epoch(history: "pd.DataFrame") -> int:

@@ -218,6 +218,7 @@ def write(
         facts, write_result = contents.facts_of_baseline(result), partial(contents.write_baseline, result=result)
     else:
         facts, write_result = contents.facts_of_network(result), partial(contents.write_network, result=result)
+        facts["batch_size"] = contents.effective_batch_size(config["batch_size"], len(dataset.train))
     with new_folder(job_folder) as folder:
         cell = {**facts, "dataset": contents.facts_of_data(dataset)}
         _write_common(folder, identity, config, choices, cell, started)
@@ -345,16 +346,15 @@ def new_folder(job_folder: Path) -> Iterator[Path]:
 def copy(source: Path, job_folder: Path) -> None:
     """Bring a record into another job's folder; raises ValueError (`DamagedError`) if it is not whole.
 
-    It keeps its identity, so both have the same runs in MLflow; the source alone waits for being published.
+    It keeps its identity, so both have the same runs in MLflow, and it is published if the other one is.
     """
     check(source)
     job_folder.mkdir(parents=True, exist_ok=True)
     with new_folder(job_folder) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
         (folder / MANIFEST).unlink()
-    beside = source.parent / PUBLISHED
-    note = beside.read_text(encoding="utf-8") if beside.exists() else json.dumps({"copy_of": str(source)})
-    (job_folder / PUBLISHED).write_text(note, encoding="utf-8")
+    if (published := source.parent / PUBLISHED).exists():
+        shutil.copyfile(published, job_folder / PUBLISHED)
 
 
 def _finish(temporary: Path, final: Path) -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from nnbench.__main__ import command
+from nnbench.__main__ import in_this_process
 from nnbench.report.results import Results
 from nnbench.tracking import record
 
@@ -39,7 +39,7 @@ class Workplace:
             patch.setattr(sys, "argv", ["nnbench", *arguments])
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             try:
-                return command()
+                return in_this_process()
             except SystemExit as stop:
                 return int(stop.code or 0)
 

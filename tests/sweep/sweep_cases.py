@@ -13,7 +13,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 
 from nnbench import app, grid
-from nnbench.__main__ import command
+from nnbench.__main__ import in_this_process
 from nnbench.data import Dataset
 from nnbench.protocol.cell import Cell
 
@@ -109,7 +109,7 @@ class Place:
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             patch.setitem(os.environ, app.SWEEP, "of a command")  # which it replaces
             try:
-                status = command()
+                status = in_this_process()
             except SystemExit as stop:
                 status = int(stop.code or 0)
             finally:

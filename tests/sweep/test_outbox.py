@@ -52,9 +52,18 @@ DOWN = "http://127.0.0.1:9"  # where nothing listens
 ALL_ONCE = {"gd relu": 1, "doing relu": 1, "adam relu": 1}
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """The database of a store, which takes seconds to make."""
+    folder = tmp_path_factory.mktemp("empty")
+    store.prepare(f"sqlite:///{folder}/mlflow.db", "not used")
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, empty_store):
     """A folder with a rule that does as it is told, and curves that go to MLflow at each epoch."""
+    shutil.copy(empty_store, tmp_path)
     (tmp_path / "rules.py").write_text(DOING)
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "optimizer" / "doing.yaml").write_text("_target_: rules.Doing\nlearning_rate: 0.1\n")
@@ -83,7 +92,7 @@ def test_experiment_that_is_deleted_under_way_is_named_with_the_way_to_restore_i
     way_out = f"mlflow experiments restore -x {number}"
     assert way_out in ended.err
     assert ended.err.count("not in MLflow yet (") == 1  # the reason but once
-    for words in (["status"], ["report"], SWEEP):
+    for words in (["status"], ["report"], [*SWEEP, "dry_run=true"]):
         refused = place.give(*words)
         assert refused.status == 1
         assert way_out in refused.err
@@ -91,7 +100,7 @@ def test_experiment_that_is_deleted_under_way_is_named_with_the_way_to_restore_i
     store.client(place.uri).restore_experiment(number)
     assert place.give("sync").out.endswith("0 still waiting\n")
     assert finished(place) == ALL_ONCE
-    assert "3 cells done already, 0 to train" in place.give(*SWEEP).err
+    assert "3 cells done already, 0 to train" in place.give(*SWEEP, "dry_run=true").err
 
 
 def test_runs_that_are_deleted_under_way_are_made_anew_by_their_own_process_and_trained_by_the_next(place):

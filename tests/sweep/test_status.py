@@ -251,7 +251,7 @@ def test_cell_whose_process_was_killed_is_interrupted_and_trained_by_the_next_co
     (tmp_path / "stop").write_text(str(int(signal.SIGKILL)))
     arguments = ["-m", *OWN, *SHORT, "seeds=1", "optimizer=adam,stopping,gd"]
     code = "import sys; from nnbench.sweep import job; job.FLUSH_EVERY = 0.0\n"
-    code += f"sys.argv = {['nnbench', *arguments]}; from nnbench.__main__ import command; command()"
+    code += f"sys.argv = {['nnbench', *arguments]}; from nnbench.__main__ import in_this_process; in_this_process()"
     killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
     assert place.runs("stopping relu") == [("RUNNING", None)]

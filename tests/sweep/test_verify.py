@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnbench.__main__ import command
+from nnbench.__main__ import in_this_process
 from nnbench.tracking import record
 
 # Replicas whose first weight is positive diverge at their first step; which ones is a matter of the seed alone.
@@ -122,7 +122,7 @@ def give(place: Workplace, *arguments: str) -> int:
         patch.setattr(sys, "argv", ["nnbench", *arguments])
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         try:
-            return command()
+            return in_this_process()
         except SystemExit as stop:
             return int(stop.code or 0)
 
