@@ -156,6 +156,7 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
     """
     from nnbench import terminal
     from nnbench.sweep import job, outbox, outcome, plan
+    from nnbench.sweep.attempt import NoRoomError
 
     try:
         is_new = not job.is_begun(grid)
@@ -176,7 +177,7 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
         if stop is not None:
             job.close_abandoned(grid)
             return outcome.show(grid, stopped_by=stop)
-        if isinstance(error, job.NoRoomError | LauncherError):
+        if isinstance(error, NoRoomError | LauncherError):
             terminal.print_problems([str(error)])
             return outcome.show(grid) or 1
         if not isinstance(error, Exception):

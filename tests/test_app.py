@@ -47,10 +47,10 @@ import os
 import time
 from pathlib import Path
 
-import nnbench.sweep.job
+import nnbench.sweep.attempt
 from nnbench.nn import Adam
 
-nnbench.sweep.job.FLUSH_EVERY = 0.0
+nnbench.sweep.attempt.FLUSH_EVERY = 0.0
 
 
 class Stopping(Adam):

@@ -17,11 +17,11 @@ import signal
 import time
 import warnings
 
-import nnbench.sweep.job
+import nnbench.sweep.attempt
 from nnbench.nn import GD
 
-nnbench.sweep.job.FLUSH_EVERY = 0.5  # seconds; short cells are treated as long ones are
-nnbench.sweep.job.SAVE_EVERY = 0.2
+nnbench.sweep.attempt.FLUSH_EVERY = 0.5  # seconds; short cells are treated as long ones are
+nnbench.sweep.attempt.SAVE_EVERY = 0.2
 
 
 class Slow(GD):

@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": {name: _version(name) for name in PACKAGES},
         "blas": [{key: library.get(key) for key in ("internal_api", "version", "architecture")} for library in blas],
-        "blas_threads": 1,  # set for every training, see nnbench.sweep.job
+        "blas_threads": 1,  # set for every training, see nnbench.sweep.attempt
         "git_commit": _git_commit(),
     }
 

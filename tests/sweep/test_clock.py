@@ -18,7 +18,7 @@ def test_clock_that_is_set_makes_no_time_negative_and_closes_no_run_that_lives(t
         step(self, grads, factor)
         monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
 
-    monkeypatch.setattr("nnbench.sweep.job.FLUSH_EVERY", 0.0)
+    monkeypatch.setattr("nnbench.sweep.attempt.FLUSH_EVERY", 0.0)
     monkeypatch.setattr(GD, "step", step_and_set)
     # One asks, in the middle of a cell, what becomes of it.
     ended = place.give("-m", *OWN, *TINY, "num_epochs=5", "seeds=2", "optimizer=gd,asking", "progress=false")

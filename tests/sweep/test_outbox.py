@@ -12,7 +12,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 from sweep_cases import TINY, Place
 
-import nnbench.sweep.job
+import nnbench.sweep.attempt
 from nnbench import app, grid
 from nnbench.sweep import job, outbox
 from nnbench.terminal import CellProgress
@@ -67,7 +67,7 @@ def place(tmp_path, monkeypatch, empty_store):
     (tmp_path / "rules.py").write_text(DOING)
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "optimizer" / "doing.yaml").write_text("_target_: rules.Doing\nlearning_rate: 0.1\n")
-    monkeypatch.setattr(nnbench.sweep.job, "FLUSH_EVERY", 0.0)
+    monkeypatch.setattr(nnbench.sweep.attempt, "FLUSH_EVERY", 0.0)
     monkeypatch.setattr(publish, "PAUSES", (0.1, 0.1))
     return Place(tmp_path)
 

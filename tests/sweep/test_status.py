@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sweep_cases import OWN, TINY, Place
 
-import nnbench.sweep.job
+import nnbench.sweep.attempt
 from nnbench.report import results
 from nnbench.report.verdict import verdict
 from nnbench.sweep.status import coverage
@@ -240,7 +240,7 @@ def test_study_has_a_status_of_its_own_and_names_are_printed_as_they_are(tmp_pat
 
 def test_cell_in_training_is_running(tmp_path, monkeypatch):
     place = Place.with_rules(tmp_path)
-    monkeypatch.setattr(nnbench.sweep.job, "FLUSH_EVERY", 0.0)
+    monkeypatch.setattr(nnbench.sweep.attempt, "FLUSH_EVERY", 0.0)
     assert place.give("-m", *OWN, *SHORT, "seeds=1", "optimizer=asking").status == 0
     assert (tmp_path / "seen").read_text() == "running"
     assert place.give("status").status == 0
@@ -250,7 +250,7 @@ def test_cell_whose_process_was_killed_is_interrupted_and_trained_by_the_next_co
     place = Place.with_rules(tmp_path)
     (tmp_path / "stop").write_text(str(int(signal.SIGKILL)))
     arguments = ["-m", *OWN, *SHORT, "seeds=1", "optimizer=adam,stopping,gd"]
-    code = "import sys; from nnbench.sweep import job; job.FLUSH_EVERY = 0.0\n"
+    code = "import sys; from nnbench.sweep import attempt; attempt.FLUSH_EVERY = 0.0\n"
     code += f"sys.argv = {['nnbench', *arguments]}; from nnbench.__main__ import in_this_process; in_this_process()"
     killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
     assert killed.returncode == -signal.SIGKILL

@@ -22,7 +22,8 @@ from tracking_cases import rows
 
 from nnbench import grid
 from nnbench.__main__ import in_this_process
-from nnbench.sweep import job, outbox
+from nnbench.sweep import outbox
+from nnbench.sweep.attempt import Attempt
 from nnbench.tracking import coverage, credentials, process, read, record, reports, store, sweeps, trouble
 from nnbench.tracking import publish as publishing
 from nnbench.tracking.publish import Publisher, publish, publish_all, publish_in_time
@@ -248,7 +249,8 @@ def test_server_that_restarts_is_waited_for(server, gate, iris, tmp_path, monkey
 def test_curves_of_a_training_cell_wait_for_a_hanging_server_once(gate, iris, tmp_path):
     tracking = {"uri": gate.uri, "experiment": "curves"}
     training = replace(iris.job, config={**iris.job.config, "tracking": tracking})
-    attempt = job._Attempt(training, iris.identity(), tmp_path, started=1000.0)
+    attempt = Attempt(training, iris.identity(), tmp_path, None)
+    attempt.started = 1000.0  # as the points of `iris` say
     attempt._flush(iris.history())
     assert gate.calls["runs/log-batch"] == 1
     gate.hangs = True
