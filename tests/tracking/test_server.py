@@ -22,7 +22,7 @@ from tracking_cases import rows
 
 from nnbench import grid
 from nnbench.__main__ import in_this_process
-from nnbench.sweep import outbox
+from nnbench.sweep import job, outbox, sweep_file
 from nnbench.sweep.attempt import Attempt
 from nnbench.tracking import coverage, credentials, process, read, record, reports, store, sweeps, trouble
 from nnbench.tracking import publish as publishing
@@ -385,6 +385,7 @@ def test_end_of_a_sweep_brings_what_the_store_could_not_be_told(server, gate, ir
     tracking = {"uri": gate.uri, "experiment": "at the end"}
     trained = replace(iris, job=replace(iris.job, config={**iris.job.config, "tracking": tracking}))
     trained.write(plan.folder / "0", sweep=plan.sweep, fingerprint=sweep.fingerprints[0])
+    (plan.folder / sweep_file.NAME).unlink()  # as a later command finds it, in a folder of its own
     assert job.prepare(plan, [iris.dataset]).waiting == {sweep.fingerprints[0]: str(plan.folder / "0" / record.FOLDER)}
     assert outbox.publish_rest(plan) == 1
     assert "1 record waits for the store" in capfd.readouterr().err
