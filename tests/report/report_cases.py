@@ -21,7 +21,7 @@ SMALL = ("hidden=[4]", "num_epochs=3", "progress=false", "report=false")
 
 # Every text that comes from a user, as an attacker would write it.
 EXPERIMENT = "<script>alert('experiment')</script> $x$ _y =1+1 \"; open('P', 'w'); a=\"\nsecond line"
-CLASSES = ("<script>alert('class')</script>", r"$\frac{$ <b>", "=1+1", "_hidden", "\"quotes'", "new\nline")
+CLASSES = ("<script>alert('class')</script>", r"$\frac{$ <b>", "=1+1", "_hidden", "\"quotes'", "новая строка")
 TARGETS = (r"$\frac{$ <img src=x onerror=alert('column')>", "_under\"'</style><script>alert('target')</script>")
 
 

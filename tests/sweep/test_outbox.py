@@ -1,12 +1,14 @@
 """A store in trouble while a sweep trains: every result is safe on the disk, waits, and arrives exactly once."""
 
 import re
+import secrets
 import shutil
 import sqlite3
 import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hydra._internal.utils import get_args_parser
@@ -155,7 +157,7 @@ def test_database_that_another_program_locks_for_long_costs_one_wait_and_no_resu
 def prepared(place: Place, monkeypatch, *words: str):
     """What a command finds to train."""
     monkeypatch.chdir(place.folder)
-    monkeypatch.setenv(app.SWEEP, "of a test")
+    monkeypatch.setenv(app.SWEEP, f"of a test {secrets.token_hex(4)}")
     plan = grid.expand(get_args_parser().parse_args(["-m", *TINY, "num_epochs=2", "seeds=1", *words]))
     return job.prepare(plan, app._datasets(app._cells(plan)))
 
@@ -180,7 +182,7 @@ def test_results_that_wait_count_while_the_store_does_not_answer(place, monkeypa
 
     progress = CellProgress("gd", job=0, num_cells=1, num_epochs=1, shown=True)
     source = sweep.waiting[sweep.fingerprints[0]]
-    assert job._copied(source, place.folder / "next" / "0", progress)
+    assert job._copied(Path(source), place.folder / "next" / "0", progress, said="is finished already")
     copy = record.read(place.folder / "next" / "0" / record.FOLDER)
     assert replace(copy, folder=source) == replace(record.read(place.folder / source), folder=source)
     assert "is finished already" in capfd.readouterr().err
