@@ -187,7 +187,7 @@ def test_results_that_wait_count_while_the_store_does_not_answer(place, monkeypa
     assert replace(copy, folder=source) == replace(record.read(place.folder / source), folder=source)
     assert "is finished already" in capfd.readouterr().err
     shutil.rmtree(place.folder / "next")
-    assert not job._copied(str(damaged), place.folder / "next" / "2", progress)
+    assert not job._copied(damaged, place.folder / "next" / "2", progress, said="is there")
     assert "history.parquet" in capfd.readouterr().err
     assert list((place.folder / "next" / "2").glob("*")) == []
 
