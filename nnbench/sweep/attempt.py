@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ class Attempt:
         self.live: Publisher | None = None
         self.last_flush = perf_counter()
         self.reached = "its start"
+        self.is_written = False  # the record of its result
 
     def make(self, activation_choices: Mapping[str, Mapping[str, Any]], progress: CellProgress, *, alone: bool) -> None:
         """Train the cell, or fit it, and leave a record of whatever happens."""
@@ -113,14 +115,16 @@ class Attempt:
                     line = self.fit(cell, dataset)
                 else:
                     line = self.train(cell, dataset, progress)
-            progress.line(line)
         except BaseException as error:
-            if stopped_by() is not None or isinstance(error, KeyboardInterrupt | GeneratorExit):
+            if stopped_by() is not None or isinstance(error, KeyboardInterrupt):
                 self.interrupted(error)
+                raise
+            if self.is_written:  # whatever this is, it takes no result back
                 raise
             # One failure costs one cell, that of a plugin which calls sys.exit, too.
             self.failed(error)
-            progress.line(f"failed: {type(error).__name__}: {error}")
+            line = f"failed: {type(error).__name__}: {error}"
+        progress.line(line)
 
     def train(self, cell: Cell, dataset: "Dataset", progress: CellProgress) -> str:
         """Train, write the record, publish it; return a line on the outcome."""
@@ -153,9 +157,11 @@ class Attempt:
         written = record.write(
             self.folder, self.identity, self.job.config, self.job.choices, dataset, result, started=self.started
         )
-        (self.folder / BEGUN).unlink()
+        self.is_written = True
+        (self.folder / BEGUN).unlink(missing_ok=True)
         if self.claim is not None:
-            self.claim.keep_result(written)
+            with suppress(OSError):  # at worst, another command trains it as well
+                self.claim.keep_result(written)
 
     def failed(self, error: BaseException) -> None:
         """Record an exception as the cell's result; raises `NoRoomError` where it is that the disk is full."""

@@ -2,7 +2,7 @@
 
 The process that the user started only waits (`supervise`). A child trains; if it is killed, as a system does that has
 run out of memory, another child goes on where it was. A child whose parent is gone stops, and so do the workers of a
-launcher (`stop_with_parent`). Ctrl-C and SIGTERM become exceptions (`signals_as_exceptions`), at once and once.
+launcher (`worker_of`). Ctrl-C and SIGTERM become exceptions (`signals_as_exceptions`), at once and once.
 """
 
 import os

@@ -1,6 +1,9 @@
-"""A job that does not train what the sweep was planned with."""
+"""What is not believed, and what is not taken back."""
 
-from sweep_cases import Place
+from sweep_cases import OWN, TINY, Place
+
+from nnbench.sweep.attempt import Attempt
+from nnbench.tracking import record
 
 
 def test_data_that_change_while_a_sweep_runs_fail_the_cell_and_are_not_believed(tmp_path):
@@ -30,3 +33,19 @@ def test_data_that_change_while_a_sweep_runs_fail_the_cell_and_are_not_believed(
     assert "gd relu  failed: ChangedError: the settings or the data are not those with which the sweep was" in ended.err
     assert place.runs("gd relu")[0][0] == "FAILED"
     assert place.runs("editing relu") == [("FINISHED", None)]
+
+
+def test_trouble_behind_a_result_takes_it_not_back(tmp_path, monkeypatch):
+    place, publish = Place.with_rules(tmp_path), Attempt._publish
+
+    def publish_and_fail(self):
+        publish(self)
+        raise BrokenPipeError("nobody reads what is said")
+
+    monkeypatch.setattr(Attempt, "_publish", publish_and_fail)
+
+    ended = place.give("-m", *OWN, *TINY, "num_epochs=3", "seeds=1", "optimizer=gd,adam")
+
+    assert ended.status in (0, 1)
+    assert [record.read(folder).status for folder in record.find(tmp_path)] == ["finished", "finished"]
+    assert [status for name in ("gd relu", "adam relu") for status, _ in place.runs(name)] == ["FINISHED"] * 2
