@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.nn.diagnostics import NOISE_BATCHES, Diagnostics, Watch, norms_by_layer, watched_steps
-from nnbench.nn.mlp import MLP
+from nnbench.nn.mlp import MLP, blocks
 from nnbench.nn.optimizers import Optimizer
 from nnbench.nn.saving import read_arrays, write_arrays
 from nnbench.nn.schedules import Constant, Schedule
+from nnbench.nn.subnormals import flushed
 
 Selection: TypeAlias = Literal["best", "last"]
 
@@ -113,6 +114,7 @@ class Training:
         self.best_epoch = np.zeros(num_replicas, dtype=np.int64)
         self.stopped_epoch = np.full(num_replicas, -1, dtype=np.int64)  # -1 where patience was never lost
         self.diverged_step = np.full(num_replicas, -1, dtype=np.int64)  # steps done before; -1 where all is well
+        self._batch = np.empty(0)  # the inputs of a step
 
     @property
     def diverged(self) -> NDArray:
@@ -136,9 +138,10 @@ class Training:
         last = self.num_epochs if num_epochs is None else min(self.epoch + num_epochs, self.num_epochs)
         with np.errstate(all="ignore"):  # overflow is how divergence looks; it is checked, not warned of
             while self.epoch < last and not self.finished:
-                batches = self._train_epoch(train)
-                self.epoch += 1
-                self._record(train, validation, batches)
+                with flushed():
+                    batches = self._train_epoch(train)
+                    self.epoch += 1
+                    self._record(train, validation, batches)
                 if on_epoch is not None:
                     on_epoch(self)
 
@@ -158,7 +161,7 @@ class Training:
         for number, start in enumerate(starts):
             batch = slice(start, min(start + batch_size, num_samples))
             while True:
-                inputs = train.inputs if order is None else _gather(train.inputs, order[:, batch])
+                inputs = train.inputs if order is None else self._gather(train.inputs, order[:, batch])
                 delta, loss = self._loss(inputs, labels[..., batch])
                 finite = np.isfinite(loss)
                 if finite.all():
@@ -191,7 +194,7 @@ class Training:
         if self.diagnostics != "full" or order is None:
             return []
         return [
-            (_gather(train.inputs, order[:, start : start + batch_size]), labels[:, start : start + batch_size])
+            (train.inputs[order[:, start : start + batch_size]], labels[:, start : start + batch_size])
             for start in starts[:NOISE_BATCHES]
             if start + batch_size <= num_samples  # a last batch of other size has other noise
         ]
@@ -205,6 +208,13 @@ class Training:
             return None, train.labels
         order = np.stack([rng.permutation(len(train.labels)) for rng in self.rngs])
         return order, train.labels[order]
+
+    def _gather(self, inputs: NDArray, order: NDArray) -> NDArray:
+        """Return the inputs in that order, (replicas, batch, features), in a buffer that the next call overwrites."""
+        shape = (*order.shape, inputs.shape[-1])
+        if self._batch.shape != shape:  # at the start, for a last batch of other size, and where a replica has left
+            self._batch = np.empty(shape, inputs.dtype)
+        return np.take(inputs, order, axis=0, mode="clip", out=self._batch)  # "clip": no check of valid indices
 
     def _loss(self, inputs: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
         """Return d loss / d logits and the loss of each replica, (replicas,), before any penalty."""
@@ -424,21 +434,19 @@ class Training:
 
 def evaluate(model: MLP, samples: Samples) -> tuple[NDArray, NDArray]:
     """Return the mean loss (without penalty) and the accuracy of each replica on a split, two arrays (replicas,)."""
-    logits = model.logits(samples.inputs)
-    loss = model.loss(logits, samples.labels, np.empty_like(logits))
-    accuracy = (model.loss.predict(logits) == samples.labels).mean(axis=-1)
-    return loss, accuracy
+    loss, num_right = np.zeros((2, model.num_replicas))
+    for block in blocks(len(samples.labels)):
+        labels = samples.labels[block]
+        logits = model.forward(samples.inputs[block])
+        num_right += (model.loss.predict(logits) == labels).sum(axis=-1)
+        loss += len(labels) * model.loss(logits, labels, np.empty_like(logits))
+    return loss / len(samples.labels), num_right / len(samples.labels)
 
 
 def spawn_rngs(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
     """Return a seed's two independent streams: for the initial parameters and for the order of the batches."""
     initial, order = np.random.SeedSequence(seed).spawn(2)
     return np.random.default_rng(initial), np.random.default_rng(order)
-
-
-def _gather(inputs: NDArray, order: NDArray) -> NDArray:
-    """Return the inputs in that order, (replicas, batch, features)."""
-    return np.take(inputs, order, axis=0, mode="clip")  # "clip" skips the bounds check of valid indices
 
 
 def _below(prefix: str, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
