@@ -59,17 +59,25 @@ def disturbed(folder: Path, command: list[str], num_kills: int, draw: random.Ran
     started, kills = time.perf_counter(), 0
     while True:
         running = start(folder, command)
-        begun = {path.parent for path in folder.glob("multirun/*/*/begun.json")}
-        while running.poll() is None and not ({p.parent for p in folder.glob("multirun/*/*/begun.json")} - begun):
+        begun = begun_in(folder)
+        while running.poll() is None:
             time.sleep(0.05)
-        if kills < num_kills and running.poll() is None:
-            time.sleep(draw.uniform(0.5, 6))
-            victim = child_of(running.pid) if draw.random() < 0.3 else running.pid
-            if running.poll() is None and victim is not None:
-                os.kill(victim, signal.SIGKILL if victim != running.pid else draw.choice(SIGNALS))
-                kills += 1
-        if running.wait() == 0:
+            if kills < num_kills and begun_in(folder) - begun:
+                time.sleep(draw.uniform(0.5, 6))
+                begun = begun_in(folder)
+                victim = child_of(running.pid) if draw.random() < 0.3 else running.pid
+                if running.poll() is None and victim is not None:
+                    os.kill(victim, signal.SIGKILL if victim != running.pid else draw.choice(SIGNALS))
+                    kills += 1
+                    if victim == running.pid:
+                        running.wait()  # a child that is killed is replaced, and may be killed again
+        if running.returncode == 0:
             return time.perf_counter() - started, kills
+
+
+def begun_in(folder: Path) -> set[Path]:
+    """Return the folders of the cells that are being trained, or were when their process was killed."""
+    return {path.parent for path in folder.glob("multirun/*/*/begun.json")}
 
 
 def main() -> int:

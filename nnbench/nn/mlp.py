@@ -6,7 +6,7 @@ are their gradients; the weights and biases of a layer are views of it, in the o
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -86,6 +86,7 @@ class MLP:
         self.layer_inputs = [inputs, *buffers["values"]]
         self.slopes = buffers["slopes"]
         self.deltas = buffers["deltas"]
+        self.ones = buffers["ones"]
         for layer, activation in enumerate(self.activations):
             z = self._affine(layer, self.layer_inputs[layer], out=self.deltas[layer])
             activation(z, self.layer_inputs[layer + 1], self.slopes[layer])
@@ -95,8 +96,8 @@ class MLP:
         """Fill `grads` from `delta` = d loss / d logits, (replicas, batch, outputs), after `forward`."""
         for layer in reversed(range(len(self.weights))):
             np.matmul(self.layer_inputs[layer].swapaxes(-1, -2), delta, out=self.weight_grads[layer])
-            if self.bias:
-                np.sum(delta, axis=-2, keepdims=True, out=self.bias_grads[layer])
+            if self.bias:  # a sum over the samples; as a product it takes a quarter of the time of np.sum
+                np.matmul(self.ones, delta, out=self.bias_grads[layer])
             if layer > 0:
                 delta = np.matmul(delta, self.weights[layer].swapaxes(-1, -2), out=self.deltas[layer - 1])
                 delta *= self.slopes[layer - 1]
@@ -116,13 +117,8 @@ class MLP:
 
     def logits(self, inputs: NDArray) -> NDArray:
         """Return the logits for `inputs`, (samples, inputs), as a new array (replicas, samples, outputs)."""
-        logits = np.empty((self.num_replicas, len(inputs), self.layer_sizes[-1]), self.params.dtype)
-        num_blocks = max(1, -(-len(inputs) // EVALUATION_BLOCK))
-        size = max(
-            1, -(-len(inputs) // num_blocks)
-        )  # nearly equal blocks: the last one is no remainder of a few samples
-        for start in range(0, len(inputs), size):
-            block = slice(start, start + size)
+        logits = _empty_logits(self.num_replicas, len(inputs), self.layer_sizes[-1], self.params.dtype)
+        for block in blocks(len(inputs)):
             logits[:, block] = self.forward(inputs[block])
         return logits
 
@@ -223,13 +219,14 @@ class MLP:
         if batch not in self._buffers_by_batch:
             if len(self._buffers_by_batch) >= MOST_BATCH_SIZES:
                 self._buffers_by_batch.clear()
-            shapes = [(self.num_replicas, batch, units) for units in self.layer_sizes[1:]]
+            shapes = [(self.num_replicas, batch, units) for units in self.layer_sizes[1:-1]]
             dtype = self.params.dtype
             self._buffers_by_batch[batch] = {
-                "values": [np.empty(shape, dtype) for shape in shapes[:-1]],
-                "slopes": [np.empty(shape, dtype) for shape in shapes[:-1]],
-                "deltas": [np.empty(shape, dtype) for shape in shapes[:-1]],
-                "logits": np.empty(shapes[-1], dtype),
+                "values": [np.empty(shape, dtype) for shape in shapes],
+                "slopes": [np.empty(shape, dtype) for shape in shapes],
+                "deltas": [np.empty(shape, dtype) for shape in shapes],
+                "logits": _empty_logits(self.num_replicas, batch, self.layer_sizes[-1], dtype),
+                "ones": np.ones((1, batch), dtype),
             }
         return self._buffers_by_batch[batch]
 
@@ -256,9 +253,25 @@ class MLP:
         return np.atleast_2d(inputs), inputs.ndim == 1
 
 
+def blocks(num_samples: int) -> Iterator[slice]:
+    """Yield the parts of a split that are evaluated at a time, nearly equal, so that the last is no small remainder."""
+    num_blocks = max(1, -(-num_samples // EVALUATION_BLOCK))
+    size = max(1, -(-num_samples // num_blocks))
+    for start in range(0, num_samples, size):
+        yield slice(start, min(start + size, num_samples))
+
+
 def params_by_layer(layer_sizes: Sequence[int], *, bias: bool) -> list[int]:
     """Return how many parameters each layer of one network has."""
     return [(fan_in + bias) * fan_out for fan_in, fan_out in pairwise(layer_sizes)]
+
+
+def _empty_logits(num_replicas: int, batch: int, num_outputs: int, dtype: DTypeLike) -> NDArray:
+    """Return an array (replicas, batch, outputs) whose memory has the samples of one output side by side.
+
+    There are few outputs and many samples, so that a maximum or a sum over the outputs runs along the samples.
+    """
+    return np.empty((num_replicas, num_outputs, batch), dtype).swapaxes(-1, -2)
 
 
 def _describe(part: Any) -> dict[str, Any]:

@@ -197,8 +197,8 @@ class RMSprop(Optimizer):
     PyTorch's defaults are rho 0.99 and eta 0.01.
     """
 
-    state_names = ("mean_square",)
-    mean_square: NDArray
+    state_names = ("sum_of_squares",)
+    sum_of_squares: NDArray  # v / (1 - rho): g^2 comes in by one addition, and the factor moves into the step
 
     def __init__(
         self,
@@ -215,16 +215,17 @@ class RMSprop(Optimizer):
     def step(self, grads: NDArray, factor: float = 1.0) -> None:
         """Update the parameters in place from `grads`, (replicas, num_params)."""
         self.num_steps += 1
-        change = np.multiply(grads, grads, out=self.scratch)
-        change -= self.mean_square
-        change *= self.cast(1 - self.decay)
-        self.mean_square += change  # v
+        square = np.multiply(grads, grads, out=self.scratch)
+        self.sum_of_squares *= self.cast(self.decay)
+        self.sum_of_squares += square
 
+        # With c = sqrt(1 - rho): eta g / (sqrt(v) + eps) = (eta / c) g / (sqrt(v) / c + eps / c).
         # epsilon outside the root, as in PyTorch; the lecture has none
-        root = np.sqrt(self.mean_square, out=self.scratch)
-        root += self.cast(self.epsilon)
+        c = np.sqrt(1 - self.decay)
+        root = np.sqrt(self.sum_of_squares, out=self.scratch)
+        root += self.cast(self.epsilon / c)
         update = np.divide(grads, root, out=self.scratch)
-        update *= self.cast(self.learning_rate * factor)
+        update *= self.cast(self.learning_rate * factor / c)
         self.params -= update
 
 
@@ -239,9 +240,9 @@ class Adam(Optimizer):
     training.
     """
 
-    state_names = ("mean", "mean_square")
-    mean: NDArray
-    mean_square: NDArray
+    state_names = ("weighted_sum", "sum_of_squares")
+    weighted_sum: NDArray  # m / (1 - b1): g comes in by one addition, and the factor moves into the step
+    sum_of_squares: NDArray  # v / (1 - b2), likewise
 
     def __init__(
         self,
@@ -260,22 +261,20 @@ class Adam(Optimizer):
     def step(self, grads: NDArray, factor: float = 1.0) -> None:
         """Update the parameters in place from `grads`, (replicas, num_params)."""
         self.num_steps += 1
+        self.weighted_sum *= self.cast(self.beta1)
+        self.weighted_sum += grads
+        square = np.multiply(grads, grads, out=self.scratch)
+        self.sum_of_squares *= self.cast(self.beta2)
+        self.sum_of_squares += square
 
-        # Both averages as m + (1 - b) (g - m), which needs one buffer, not two.
-        change = np.subtract(grads, self.mean, out=self.scratch)
-        change *= self.cast(1 - self.beta1)
-        self.mean += change  # m
-        change = np.multiply(grads, grads, out=self.scratch)
-        change -= self.mean_square
-        change *= self.cast(1 - self.beta2)
-        self.mean_square += change  # v
-
-        # The corrections of m and v move into the step and epsilon: section 2 of the paper, last paragraph.
-        correction = np.sqrt(1 - self.beta2**self.num_steps)
-        root = np.sqrt(self.mean_square, out=self.scratch)
-        root += self.cast(self.epsilon * correction)
-        update = np.divide(self.mean, root, out=self.scratch)
-        update *= self.cast(self.learning_rate * factor * correction / (1 - self.beta1**self.num_steps))
+        # With c1 = (1 - b1) / (1 - b1^t) and c2 = sqrt((1 - b2) / (1 - b2^t)), mhat = c1 sum g and
+        # sqrt(vhat) = c2 sqrt(sum g^2), so that these, too, move into the step and epsilon.
+        c1 = (1 - self.beta1) / (1 - self.beta1**self.num_steps)
+        c2 = np.sqrt((1 - self.beta2) / (1 - self.beta2**self.num_steps))
+        root = np.sqrt(self.sum_of_squares, out=self.scratch)
+        root += self.cast(self.epsilon / c2)
+        update = np.divide(self.weighted_sum, root, out=self.scratch)
+        update *= self.cast(self.learning_rate * factor * c1 / c2)
         self.params -= update
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-PROTOCOL_VERSION = 2  # raise it when the same configuration would give other results
+PROTOCOL_VERSION = 3  # raise it when the same configuration would give other results
 OUTPUT_OPTIONS = {
     "tracking",
     "study",

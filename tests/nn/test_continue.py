@@ -167,13 +167,15 @@ def altered(path, change):
 ODD = {
     "without_params": lambda arrays, plain: arrays.pop("params"),
     "without_start": lambda arrays, plain: arrays.pop("start_params"),
-    "without_state_of_the_optimizer": lambda arrays, plain: arrays.pop("optimizer/mean"),
+    "without_state_of_the_optimizer": lambda arrays, plain: arrays.pop("optimizer/weighted_sum"),
     "without_a_hyperparameter": lambda arrays, plain: arrays.pop("optimizer/beta1"),
     "without_a_number": lambda arrays, plain: plain.pop("num_steps"),
     "without_a_generator": lambda arrays, plain: plain["rngs"].pop(),
     "generator_of_another_kind": lambda arrays, plain: plain["rngs"][0].update(bit_generator="MT19937"),
     "fewer_params": lambda arrays, plain: arrays.update(params=arrays["params"][:, :-1]),
-    "state_of_fewer_replicas": lambda arrays, plain: arrays.update({"optimizer/mean": arrays["optimizer/mean"][:-1]}),
+    "state_of_fewer_replicas": lambda arrays, plain: arrays.update(
+        {"optimizer/weighted_sum": arrays["optimizer/weighted_sum"][:-1]}
+    ),
     "params_of_another_type": lambda arrays, plain: arrays.update(params=arrays["params"].astype(np.float64)),
     "epoch_of_another_type": lambda arrays, plain: arrays.update(best_epoch=arrays["best_epoch"] + 0.5),
     "history_of_fewer_epochs": lambda arrays, plain: arrays.update({"history/val/loss": np.ones((1, 4))}),
