@@ -105,7 +105,8 @@ def ui(tracking_uri: str | None, port: int) -> None:
         str(port),
     ]
     command += ["--workers", "1", "--allowed-hosts", LOCAL_HOSTS]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for stop in (signal.SIGTERM, signal.SIGHUP):  # of a terminal that is closed
+        signal.signal(stop, lambda number, _: sys.exit(128 + number))
     # A group of its own: MLflow starts further processes, and none of them may outlive this one.
     with subprocess.Popen(command, env=environment, start_new_session=True) as server:  # noqa: S603 - our own words
         try:

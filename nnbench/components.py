@@ -182,7 +182,7 @@ def load_module(name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # a plugin is the user's own code and may raise anything
-        if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+        if isinstance(error, SystemExit) and error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
             raise
         raise ConfigError([f"plugins has {name}, which cannot be imported: {type(error).__name__}: {error}"]) from error
 

@@ -142,7 +142,7 @@ def _train_seconds(stacks: Iterable[_Stack]) -> float:
                 try:
                     seconds_by_kind[stack.kind] = _epoch_seconds(stack)
                 except (Exception, SystemExit) as error:  # it will fail in its own cell, too, and say so there
-                    if isinstance(error, SystemExit) and error.code == 128 + signal.SIGTERM:
+                    if isinstance(error, SystemExit) and error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
                         raise
                     seconds_by_kind[stack.kind] = 0.0
                 waited += perf_counter() - started

@@ -22,6 +22,7 @@ from nnbench.tracking import process
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ONE_PRESS = 0.5  # seconds in which a signal that comes twice is one: from the terminal and from the parent
 GRACE = 8.0  # seconds that a process has to put things in order once it was told to stop
+AGAIN = 0.05  # seconds after which a signal is raised again whose exception Python has dropped
 ASK_EVERY = 0.5  # seconds between looks at the parent
 
 _to_parent: int | None = None  # the pipe on which a child tells what it does
@@ -130,21 +131,42 @@ def signals_as_exceptions() -> Iterator[None]:
     """Let Ctrl-C raise KeyboardInterrupt, and SIGTERM and SIGHUP raise SystemExit(128 + signal), each press once.
 
     So what is open is closed on the way out. Code on the way may turn the exception into another one: ask `stopped_by`.
+    Python drops an exception that is raised while it clears objects away, as MLflow has many: that one is raised again.
     A thread other than the main one leaves the signals as they are.
     """
     global _stopped_by
     _stopped_by, last = None, -inf
+    raised: BaseException | None = None
+    again: threading.Timer | None = None
+    before_us = sys.unraisablehook
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
         global _stopped_by
-        nonlocal last
+        nonlocal last, raised
         before, last = last, time.monotonic()
         if last - before > ONE_PRESS:
             _stopped_by = _stopped_by or number
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+            raised = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+            raise raised
 
-    with _handlers(stop):
-        yield
+    def dropped(what: "sys.UnraisableHookArgs") -> None:
+        nonlocal last, again
+        if raised is None or what.exc_value is not raised:
+            before_us(what)
+            return
+        last = -inf
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), _stopped_by))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = dropped
+    try:
+        with _handlers(stop):
+            yield
+    finally:
+        sys.unraisablehook = before_us
+        if again is not None:
+            again.cancel()
 
 
 def stopped_by() -> signal.Signals | None:
