@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -325,9 +325,17 @@ def check(folder: Path, *, besides: str | None = None) -> None:
 
 
 def find(root: Path) -> list[Path]:
-    """Return every record folder below the output folders of `root`, oldest first."""
-    found = [path for place in PLACES for path in (root / place).glob(f"**/{FOLDER}/{MANIFEST}")]
-    return [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+    """Return every record folder below the output folders of `root`, oldest first.
+
+    Another command may be at work there: what loses its name meanwhile is left out.
+    """
+    times = {}
+    for place in PLACES:
+        for folder, _, names in os.walk(root / place):  # unlike Path.glob it takes a folder that is gone for empty
+            if MANIFEST in names and os.path.basename(folder) == FOLDER:  # noqa: PTH119 - of thousands of texts
+                with suppress(FileNotFoundError):
+                    times[Path(folder)] = Path(folder, MANIFEST).stat().st_mtime
+    return sorted(times, key=lambda folder: times[folder])
 
 
 @contextmanager

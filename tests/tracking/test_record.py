@@ -6,6 +6,7 @@ import math
 import resource
 import shutil
 import signal
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -298,3 +299,24 @@ def test_records_are_found_oldest_first_and_damage_does_not_hide_the_others(iris
     assert record.find(tmp_path) == [first, second]
     (second.parent / record.PUBLISHED).write_text("{}")
     assert list(record.unpublished(tmp_path)) == [first]
+
+
+def test_folder_that_another_command_renames_meanwhile_is_left_out(tmp_path):
+    (tmp_path / "multirun" / "done" / record.FOLDER).mkdir(parents=True)
+    (tmp_path / "multirun" / "done" / record.FOLDER / record.MANIFEST).write_text("{}")
+    job = tmp_path / "multirun" / "begun"
+    ended = threading.Event()
+
+    def work():
+        while not ended.wait(0.0005):
+            with record.new_folder(job) as folder:
+                (folder / record.MODEL).mkdir()
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        for _ in range(2000):
+            assert tmp_path / "multirun" / "done" / record.FOLDER in record.find(tmp_path)
+    finally:
+        ended.set()
+        other.join()
