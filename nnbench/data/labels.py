@@ -15,7 +15,8 @@ MAX_NAME = 1000  # characters; a question of a survey is a name of some hundred
 def class_names_of(label_texts: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct labels: by value if all are integers, else in alphabetical order."""
     distinct = sorted(set(label_texts))
-    if all(re.fullmatch(r"[+-]?[0-9]+", text) for text in distinct):
+    # Python makes no integer of some thousand digits; such a name is refused later, see `problem_of_name`.
+    if all(re.fullmatch(rf"[+-]?[0-9]{{1,{MAX_NAME}}}", text) for text in distinct):
         distinct.sort(key=int)  # stable, so that 1 and 001, which stay two classes, have a fixed order
     return tuple(distinct)
 

@@ -55,6 +55,13 @@ def test_header_row_is_never_a_sample(table):
     assert "kind" not in dataset.class_names
 
 
+def test_label_of_more_digits_than_python_counts_is_one_clear_error(table):
+    content = ["length,kind,width", *(f"{row},{'1' * 5000 if row % 2 else '2'},0" for row in range(NUM_ROWS))]
+
+    with pytest.raises(DataError, match="has 5000 characters"):
+        table(content).load()
+
+
 def test_test_table_is_the_test_split_and_never_trained_on(table, tmp_path):
     test_lines = ["length,kind,width", *(f"{1000 + row},{'abd'[row % 3]},0" for row in range(9))]
 
