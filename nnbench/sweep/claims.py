@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,13 @@ CELLS = Path(".nnbench", "cells")  # below the current folder
 CHECKPOINTS = Path(".nnbench", "checkpoints")
 HOLDER = "holder.json"
 RESULT = "result.json"
+
+
+def prepare(root: Path) -> None:
+    """Raise OSError, before anything is trained, where no claim can be written below `root`."""
+    (root / CELLS).mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=root / CELLS):
+        pass
 
 
 class Claim:

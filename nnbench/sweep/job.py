@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nnbench.grid import Grid, Job
 from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
-from nnbench.sweep import outbox
+from nnbench.sweep import claims, outbox
 from nnbench.sweep.attempt import TOLD, Attempt, KilledError, attempts, is_local
 from nnbench.sweep.claims import Claim
 from nnbench.sweep.sweep_file import NAME, SweepFile
@@ -69,6 +69,8 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         to_reach=first.config["to_reach"],
     )
     asked_only = first.config["dry_run"]
+    if first.config["resume"] and not asked_only:
+        claims.prepare(Path.cwd())
     if first.tracked:
         from nnbench.tracking import publish, store
 

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from nnbench.sweep import claims
 from nnbench.sweep.claims import Claim
 
 MARK = "a" * 64
@@ -16,6 +19,16 @@ with Claim(Path(sys.argv[1]), sys.argv[2]).taken("of another") as taken:
     print(taken, flush=True)
     time.sleep(600)
 """
+
+
+def test_place_where_no_claim_can_be_written_is_told_before_anything_is_trained(tmp_path):
+    claims.prepare(tmp_path)
+    assert list((tmp_path / claims.CELLS).iterdir()) == []
+
+    (tmp_path / "other" / ".nnbench").mkdir(parents=True)
+    (tmp_path / "other" / claims.CELLS).write_text("a file where the folder is to be")
+    with pytest.raises(OSError, match="cells"):
+        claims.prepare(tmp_path / "other")
 
 
 def test_claim_is_of_one_process_and_free_when_that_is_killed(tmp_path):
