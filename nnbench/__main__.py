@@ -4,6 +4,7 @@ import os
 import secrets
 import sys
 from datetime import datetime
+from pathlib import Path
 
 from nnbench.places import COMMANDS
 from nnbench.sweep.supervision import signals_as_exceptions, stopped_by, supervise
@@ -11,6 +12,12 @@ from nnbench.sweep.supervision import signals_as_exceptions, stopped_by, supervi
 
 def main() -> int:
     """Run the command line of this process, training in a child; return the exit status."""
+    _open_streams()
+    try:
+        Path.cwd()
+    except OSError:
+        sys.stderr.write("error: the current folder is no longer there; change to another one\n")
+        return 2
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         return in_this_process()
     sweep = new_sweep()  # one for the command, however many children it takes
@@ -44,6 +51,16 @@ def in_this_process(sweep: str | None = None) -> int:
                 raise
             sys.stderr.write("stopped\n")  # before the sweep began, or for the second time
             return 128 + stop
+
+
+def _open_streams() -> None:
+    """Open those of the three standard streams that are closed to nothing, or the next file would take their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
 
 
 def new_sweep() -> str:

@@ -7,10 +7,11 @@ cell and one each half minute of a long cell.
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -46,6 +47,36 @@ class PlainConsole(Console):
             yield Segment(text if control else written, style, control)
 
 
+class Steady:
+    """A stream that drops what it cannot write: its reader is gone, or its disk is full."""
+
+    def __init__(self, stream: IO[str]):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class SteadyConsole(PlainConsole):
+    """A console for words beside a training, which goes on when nobody can read them any more."""
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def file(self) -> IO[str]:
+        """The stream, as nnbench's own."""
+        return cast(IO[str], Steady(super().file))
+
+
 def out() -> Console:
     """Return the console for results."""
     return PlainConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -53,7 +84,7 @@ def out() -> Console:
 
 def err() -> Console:
     """Return the console for everything else."""
-    return PlainConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return SteadyConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_problems(problems: Sequence[str]) -> None:

@@ -60,13 +60,19 @@ def supervise(work: Callable[[], int]) -> int:
         if END in words:
             return status if status >= 0 else 128 - status
         if stop is not None:  # it had no time left to put things in order
-            sys.stderr.write("stopped\n")
+            _say("stopped")
             return 128 + stop
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"left with status {status}"
         if WORK not in words:
-            sys.stderr.write(f"error: the process that was to train {how} before it began\n")
+            _say(f"error: the process that was to train {how} before it began")
             return 128 - status if status < 0 else status or 1
-        sys.stderr.write(f"the process that trained {how}; another one goes on\n")
+        _say(f"the process that trained {how}; another one goes on")
+
+
+def _say(text: str) -> None:
+    """Write a line for people, if they still listen."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
 
 
 def _wait(child: int) -> tuple[int | None, int]:
