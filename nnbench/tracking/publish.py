@@ -95,11 +95,12 @@ class Publisher:
         self.identity = identity
         self.flushed_epoch = 0
         found = store.runs(self.uri, self.experiment_id, f"tags.`nnbench.record` = '{identity.key}'")
-        self.run_by_place: dict[str, Run] = {}
+        # By its start, too: an attempt before this one was killed and left points that are no part of this one.
+        self.run_by_place: dict[tuple[str, int], Run] = {}
         parents = {run.data.tags.get("mlflow.parentRunId") for run in found}
         # What was asked for in vain, as far as we know, may have been done all the same, and then again.
         for run in sorted(found, key=lambda run: (run.info.run_id in parents, _is_ended(run), run.info.run_id)):
-            place = run.data.tags["nnbench.place"]
+            place = run.data.tags["nnbench.place"], run.info.start_time
             if place in self.run_by_place:
                 self.client.delete_run(self.run_by_place[place].info.run_id)
             self.run_by_place[place] = run
@@ -112,7 +113,7 @@ class Publisher:
         `history` has one row for each replica and epoch, accuracies of diverged replicas at chance level, see
         `contents.score_divergence`.
         """
-        params = {} if "cell" in self.run_by_place else flat_settings(config, choices)
+        params = {} if ("cell", _milliseconds(started)) in self.run_by_place else flat_settings(config, choices)
         run = self._run("cell", "cell", self.identity.label, started)
         metrics: list[Metric] = []
         if history is not None:
@@ -195,8 +196,9 @@ class Publisher:
         self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
 
     def _run(self, kind: str, place: str, name: str, started: float, tags: Mapping[str, str] | None = None) -> "Run":
-        """Return the run of that place in the record, which is created where MLflow lacks it."""
-        if place not in self.run_by_place:
+        """Return the run of that place in the record and that start, which is created where MLflow lacks it."""
+        key = place, _milliseconds(started)
+        if key not in self.run_by_place:
             tags = {
                 "nnbench.kind": kind,
                 "nnbench.sweep": self.identity.sweep,
@@ -212,10 +214,10 @@ class Publisher:
                 "mlflow.user": _user(),
                 **(tags or {}),
             }
-            self.run_by_place[place] = self.client.create_run(
-                self.experiment_id, start_time=_milliseconds(started), tags=tags, run_name=name
+            self.run_by_place[key] = self.client.create_run(
+                self.experiment_id, start_time=key[1], tags=tags, run_name=name
             )
-        return self.run_by_place[place]
+        return self.run_by_place[key]
 
     def _log(self, run: "Run", metrics: "list[Metric]", params: Mapping[str, Any]) -> None:
         """Send metrics and params in one batch, or in as many as MLflow's limits ask for."""
@@ -473,7 +475,8 @@ def close_abandoned(uri: str | None, experiment: str) -> None:
         if not process.is_gone(tags.get("nnbench.process", "")):
             continue
         same = f"tags.`nnbench.record` = '{tags.get('nnbench.record')}' AND tags.`nnbench.place` = "
-        if any(_is_ended(other) for other in store.runs(uri, number, f"{same}'{tags.get('nnbench.place')}'")):
+        doubles = store.runs(uri, number, f"{same}'{tags.get('nnbench.place')}'")
+        if any(_is_ended(other) and other.info.start_time == run.info.start_time for other in doubles):
             client.delete_run(run.info.run_id)
             continue
         client.set_tag(run.info.run_id, "nnbench.status", "interrupted")

@@ -35,11 +35,11 @@ def cell_runs(uri: str | None, experiment: str, *, condition: str = "") -> "list
     found = store.find_experiment(uri, experiment)
     if found is None:
         return []
-    run_by_attempt: dict[tuple[str | None, str], Run] = {}
+    run_by_attempt: dict[tuple[str | None, str, int], Run] = {}
     for run in store.runs(uri, found, f"{store.CELLS}{condition}"):
         tags = run.data.tags
         if tags["nnbench.kind"] in CELL_KINDS:
-            attempt = tags.get("nnbench.record"), tags["nnbench.fingerprint"]
+            attempt = tags.get("nnbench.record"), tags["nnbench.fingerprint"], run.info.start_time
             if _rank(run) < _rank(run_by_attempt.setdefault(attempt, run)):
                 run_by_attempt[attempt] = run
     return list(run_by_attempt.values())

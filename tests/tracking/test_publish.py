@@ -294,6 +294,23 @@ def test_run_that_was_taken_for_abandoned_before_its_record_came_is_as_any_other
     assert found == expected
 
 
+def test_cell_that_is_killed_and_begun_again_gets_a_new_run_with_each_point_once(
+    iris, new_store, tmp_path, monkeypatch
+):
+    made = new_store()
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "mark", lambda: f"{process.socket.gethostname()} 99999999 1")
+        live = Publisher(made.uri, STUDY, iris.identity())
+        live.flush(iris.job.config, iris.job.choices, iris.history(), STARTED - 60)
+    publishing.close_abandoned(made.uri, STUDY)
+    publish(iris.write(tmp_path / "0"), made.uri, STUDY)  # it began later
+    runs = "SELECT status, lifecycle_stage FROM runs WHERE name = ? ORDER BY start_time"
+    assert rows(made.database, runs, iris.identity().label) == [("KILLED", "active"), ("FINISHED", "active")]
+    repeated = "SELECT key FROM metrics GROUP BY run_uuid, key, step HAVING count(*) > 1"
+    assert rows(made.database, repeated) == []
+    assert len(read.finished_cells(made.uri, STUDY)) == 1
+
+
 def test_what_is_no_number_never_becomes_a_metric(mixed, diverged, new_store, tmp_path):
     made = new_store()
     publish(mixed.write(tmp_path / "0"), made.uri, STUDY)

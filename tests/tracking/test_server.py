@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from gate_cases import Gate, seconds_of
 from hydra._internal.utils import get_args_parser
-from tracking_cases import rows
+from tracking_cases import STARTED, rows
 
 from nnbench import grid
 from nnbench.__main__ import in_this_process
@@ -302,7 +302,7 @@ def test_duplicate_of_a_process_that_is_gone_is_deleted_with_what_it_left_open(s
     double.run_by_place.clear()
     monkeypatch.setattr(process, "mark", lambda: f"{process.socket.gethostname()} 99999999 1")
     for place in ("cell", "seed 3"):
-        double._run("cell", place, "a double", 1000.0)
+        double._run("cell", place, "a double", STARTED)
     publishing.close_abandoned(server.uri, "left open")
     doubles = Counter({(place, "RUNNING", "deleted"): 1 for place in ("cell", "seed 3")})
     assert server.runs("left open") == ONCE + doubles
