@@ -243,9 +243,20 @@ def _create_database(path: Path) -> None:
     with FileLock(path.with_name(f"{path.name}.lock")):
         if path.exists():
             return
+        for kind in ("-journal", "-wal"):  # SQLite would play what is in it back into the new file
+            if (other := path.with_name(f"{path.name}{kind}")).exists():
+                raise StoreError(
+                    f"{other} belongs to a store that is gone, and would damage a new one; move it to that store, or "
+                    "delete it if that is deleted",
+                    "refusal",
+                )
         temporary = path.with_name(f"{path.name}.tmp")
         for leftover in path.parent.glob(f"{temporary.name}*"):  # of a process that was killed; SQLite's journal, too
             leftover.unlink()
+        try:
+            sqlite3.connect(temporary).close()
+        except sqlite3.Error as error:  # MLflow would try again for minutes; SQLite takes no path of 512 characters
+            raise of_database(path, str(error)) from error
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

@@ -101,6 +101,27 @@ def test_start_after_kills_in_the_middle_of_creation_finds_nothing_in_its_way(tm
     assert rows(tmp_path / "mlflow.db", "SELECT count(*) FROM experiments WHERE name = 'after a kill'") == [(1,)]
 
 
+def test_journal_of_a_store_that_is_gone_is_named_kept_and_damages_no_new_one(tmp_path):
+    journal = tmp_path / "mlflow.db-journal"  # of a writer that was killed; SQLite would roll the new file back to it
+    journal.write_bytes(b"the pages that a writer has changed")
+    with pytest.raises(
+        store.StoreError, match=r"mlflow.db-journal belongs to a store that is gone.*move it.*delete it"
+    ):
+        store.prepare(f"sqlite:///{tmp_path}/mlflow.db", "Default")
+    assert journal.read_bytes() == b"the pages that a writer has changed"
+    assert not (tmp_path / "mlflow.db").exists()
+    journal.unlink()
+    store.prepare(f"sqlite:///{tmp_path}/mlflow.db", "Default")
+    assert rows(tmp_path / "mlflow.db", "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_path_that_is_too_long_for_a_database_is_refused_at_once(tmp_path):
+    folder = tmp_path.joinpath(*["a" * 200] * 4)
+    folder.mkdir(parents=True)
+    with pytest.raises(store.StoreError, match="unable to open database file"):
+        store.prepare(f"sqlite:///{folder}/mlflow.db", "Default")
+
+
 def test_store_that_is_there_is_left_as_it_is(new_store):
     made = new_store()
     content = made.database.read_bytes()
