@@ -7,7 +7,7 @@ from a dead process, who holds it, and where the last result lies; the other is 
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -45,7 +45,8 @@ class Claim:
         try:
             with FileLock(self.folder / "lock", timeout=0):
                 since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-                self._write(HOLDER, {"process": process.mark(), "sweep": sweep, "since": since})
+                with suppress(OSError):  # the lock counts, this is for people
+                    self._write(HOLDER, {"process": process.mark(), "sweep": sweep, "since": since})
                 yield True
         except Timeout:
             yield False
@@ -70,7 +71,7 @@ class Claim:
     def _read(self, name: str) -> dict[str, Any]:
         try:
             content = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 

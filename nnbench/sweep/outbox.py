@@ -8,6 +8,7 @@ from nnbench.grid import Grid, Job
 from nnbench.sweep.sweep_file import SweepFile
 from nnbench.terminal import say
 from nnbench.tracking import record, sweeps
+from nnbench.tracking.credentials import without_credentials
 from nnbench.tracking.trouble import StoreError, bounded, wake
 
 MOST_SECONDS = 60.0  # of publishing what waits, before a sweep and after it
@@ -36,7 +37,7 @@ def results(first: Job, sweep: SweepFile, *, store_is_out: bool) -> dict[str, st
                 continue  # most of them, so the rest is not read
             cell = record.read(folder)
             uri = store.resolve(cell.config["tracking"].get("uri"))
-        except (OSError, ValueError, KeyError, TypeError):  # damaged, as `sync` will say
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # damaged, as `sync` will say
             continue
         if cell.experiment == first.experiment and uri == store.resolve(first.tracking_uri):
             found[cell.identity.fingerprint] = str(folder)
@@ -51,11 +52,11 @@ def publish(when: str) -> int:
     from nnbench.tracking import publish
 
     outcomes = publish.publish_all(record.unpublished(Path.cwd()), seconds=MOST_SECONDS)
-    left = [error for _, error in outcomes if isinstance(error, StoreError)]
+    left = [error for _, error in outcomes if error is not None and not isinstance(error, record.DamagedError)]
     if done := sum(error is None for _, error in outcomes):
         say(f"{done} {'record' if done == 1 else 'records'} published {when} that had waited for the store")
     if left:
-        reasons = dict.fromkeys(map(str, left))
+        reasons = dict.fromkeys(without_credentials(" ".join(str(error).split())) for error in left)
         say(f"warning: {len(left)} {'record waits' if len(left) == 1 else 'records wait'} for the store "
             f"({'; '.join(reasons)}); python -m nnbench sync publishes them")  # fmt: skip
     return len(left)

@@ -268,10 +268,10 @@ def read(folder: Path, *, besides: str | None = None) -> Record:
     try:
         content = json.loads((folder / CELL).read_text(encoding="utf-8"))
         config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=YAML)  # noqa: S506 - a safe one
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DamagedError(folder, f"is not a whole record: {error}") from error
-    identity = Identity(**content.pop("identity"))
-    return Record(folder, identity, config, config.pop("choices"), content)
+        identity = Identity(**content.pop("identity"))
+        return Record(folder, identity, config, config.pop("choices"), content)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        raise DamagedError(folder, f"is not a whole record ({error!r})") from error
 
 
 def data_names(cells: Sequence[Record]) -> list[str]:
@@ -312,7 +312,7 @@ def check(folder: Path, *, besides: str | None = None) -> None:
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))
         facts_by_name = {name: (entry["size"], entry["sha256"]) for name, entry in entries.items()}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(manifest, f"cannot be read ({error!r})") from error
     for name, facts in facts_by_name.items():
         path = folder / name

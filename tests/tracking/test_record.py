@@ -320,3 +320,12 @@ def test_folder_that_another_command_renames_meanwhile_is_left_out(tmp_path):
     finally:
         ended.set()
         other.join()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"identity": 5}', '{"identity": {"sweep": 1}}', "[" * 100_000])
+def test_whole_folder_that_is_no_record_is_named_as_such(content, tmp_path):
+    with record.new_folder(tmp_path) as folder:  # of another program, or of another time
+        (folder / record.CELL).write_text(content)
+        (folder / "config.yaml").write_text("choices: {}")
+    with pytest.raises(record.DamagedError, match="is not a whole record"):
+        record.read(tmp_path / record.FOLDER)
