@@ -150,6 +150,11 @@ def job_of(config: DictConfig, hydra_config: Any) -> Job:
 
 def expand(arguments: argparse.Namespace) -> Grid:
     """Return the cells of Hydra's parsed command line, and every problem with its keys and choices."""
+    here = str(Path.cwd())
+    if "${" in here:  # Hydra keeps it in its configuration, where it would stand for something else
+        raise ConfigError(
+            [f"the current folder is {here}, whose ${{ has a meaning in settings; work in another folder"]
+        )
     if problems := own_files(arguments):
         raise ConfigError(problems)
     own = [Path(arguments.config_dir).absolute()] if arguments.config_dir is not None else []

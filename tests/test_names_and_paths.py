@@ -95,6 +95,14 @@ def test_names_of_own_choices_are_kept_to_the_letter(folder, give):
     assert {path.name for path in folder.iterdir()} == {"D", "multirun", ".nnbench"}
 
 
+def test_a_working_folder_that_hydra_would_take_for_another_is_refused(tmp_path, monkeypatch):
+    place = tmp_path / "${oc.env:HOME}"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    (line,) = problems_of("dataset=iris")
+    assert line.startswith(f"the current folder is {place}, whose ${{ has a meaning")
+
+
 @pytest.mark.parametrize("group", ["optimizer", "setting", "activation"])
 def test_names_that_would_spoil_the_screen_are_refused(group, folder):
     for name in UNPRINTABLE:
