@@ -65,19 +65,21 @@ class SoftmaxCrossEntropy:
 
     def __call__(self, logits: NDArray, labels: NDArray, delta: NDArray) -> NDArray:
         """Fill `delta` with the gradient and return the loss of each replica, (replicas,)."""
-        labels = np.broadcast_to(labels, logits.shape[:-1])
-        largest = logits.max(axis=-1, keepdims=True)
-        with np.errstate(over="ignore", under="ignore"):
+        num_samples = logits.shape[-2]
+        is_label = _is_label(labels, logits.shape[-1])
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            largest = np.maximum.reduce(logits, axis=-1, keepdims=True)
             exponentials = np.subtract(logits, largest, out=delta)
             np.exp(exponentials, out=exponentials)
-        total = exponentials.sum(axis=-1, keepdims=True)
-        # In float64, so that the difference of two large float32 logits is still a finite loss.
-        picked = np.take_along_axis(logits, labels[..., np.newaxis], axis=-1)
-        loss = np.log(total, dtype=np.float64) + (largest.astype(np.float64) - picked)
+            total = np.add.reduce(exponentials, axis=-1, keepdims=True)
+            of_label = np.add.reduce(logits * is_label, axis=-1, keepdims=True)
+            # In float64, so that the difference of two large float32 logits is still a finite loss.
+            loss = np.log(total, dtype=np.float64)
+            loss += np.subtract(largest, of_label, dtype=np.float64)
         probabilities = np.divide(exponentials, total, out=delta)
-        probabilities -= _is_label(labels, logits.shape[-1])
-        delta /= logits.shape[-2]
-        return loss.mean(axis=(-2, -1))
+        probabilities -= is_label
+        delta /= num_samples
+        return np.add.reduce(loss, axis=(-2, -1)) / num_samples
 
     def curvature_product(self, logits: NDArray, labels: NDArray, direction: NDArray) -> NDArray:
         """Hessian times d, (diag(p) - p p^T) d = p (d - p . d), of each sample, over the batch size."""

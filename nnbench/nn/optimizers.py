@@ -31,8 +31,8 @@ class Optimizer:
     def __init__(self, params: NDArray, *, learning_rate: Hyperparameter):
         self.params = params  # (replicas, num_params)
         self.learning_rate = _positive("learning_rate", learning_rate)
-        if len(self.learning_rate) not in (1, len(params)):
-            raise ValueError(f"learning_rate has {len(self.learning_rate)} entries for {len(params)} replicas")
+        if np.size(self.learning_rate) not in (1, len(params)):
+            raise ValueError(f"learning_rate has {np.size(self.learning_rate)} entries for {len(params)} replicas")
         self.num_steps = 0
         self.scratch = np.empty_like(params)
         for name in self.state_names:
@@ -221,7 +221,7 @@ class RMSprop(Optimizer):
 
         # With c = sqrt(1 - rho): eta g / (sqrt(v) + eps) = (eta / c) g / (sqrt(v) / c + eps / c).
         # epsilon outside the root, as in PyTorch; the lecture has none
-        c = np.sqrt(1 - self.decay)
+        c = (1 - self.decay) ** 0.5
         root = np.sqrt(self.sum_of_squares, out=self.scratch)
         root += self.cast(self.epsilon / c)
         update = np.divide(grads, root, out=self.scratch)
@@ -270,7 +270,7 @@ class Adam(Optimizer):
         # With c1 = (1 - b1) / (1 - b1^t) and c2 = sqrt((1 - b2) / (1 - b2^t)), mhat = c1 sum g and
         # sqrt(vhat) = c2 sqrt(sum g^2), so that these, too, move into the step and epsilon.
         c1 = (1 - self.beta1) / (1 - self.beta1**self.num_steps)
-        c2 = np.sqrt((1 - self.beta2) / (1 - self.beta2**self.num_steps))
+        c2 = ((1 - self.beta2) / (1 - self.beta2**self.num_steps)) ** 0.5
         root = np.sqrt(self.sum_of_squares, out=self.scratch)
         root += self.cast(self.epsilon / c2)
         update = np.divide(self.weighted_sum, root, out=self.scratch)
@@ -361,17 +361,17 @@ class Rprop(Optimizer):
         self.params -= update
 
 
-def _positive(name: str, value: Hyperparameter) -> NDArray:
+def _positive(name: str, value: Hyperparameter) -> Hyperparameter:
     return _number(name, value, "above 0", lambda number: number > 0)
 
 
-def _fraction(name: str, value: Hyperparameter) -> NDArray:
+def _fraction(name: str, value: Hyperparameter) -> Hyperparameter:
     return _number(name, value, "at least 0 and below 1", lambda number: (number >= 0) & (number < 1))
 
 
-def _number(name: str, value: Hyperparameter, wanted: str, holds: Callable[[NDArray], NDArray]) -> NDArray:
-    """Return the value in float64, (1, 1) or (replicas, 1), if it is finite and `holds`; else say what is `wanted`."""
+def _number(name: str, value: Hyperparameter, wanted: str, holds: Callable[[NDArray], NDArray]) -> Hyperparameter:
+    """Return the value in float64, a float or (replicas, 1), if it is finite and `holds`; else say what is `wanted`."""
     number = np.asarray(value, dtype=np.float64)
     if not np.all(np.isfinite(number) & holds(number)):
         raise ValueError(f"{name} is {value}; it must be a finite number {wanted}")
-    return number.reshape(-1, 1)
+    return float(number.item()) if number.size == 1 else number.reshape(-1, 1)
