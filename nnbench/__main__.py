@@ -21,11 +21,14 @@ def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         return in_this_process()
     sweep = new_sweep()  # one for the command, however many children it takes
-    return supervise(lambda: in_this_process(sweep))
+    return supervise(lambda: in_this_process(sweep, forks=True))
 
 
-def in_this_process(sweep: str | None = None) -> int:
-    """Run the command line in this very process; return the exit status. `sweep` is the id of its sweep."""
+def in_this_process(sweep: str | None = None, *, forks: bool = False) -> int:
+    """Run the command line in this very process; return the exit status.
+
+    `sweep` is the id of its sweep, whose cells are trained in processes of their own if this one `forks`.
+    """
     for word in [] if sys.argv[1:2] == ["predict"] else sys.argv:  # whose file may have any name
         if any("\ud800" <= character <= "\udfff" for character in word):
             shown = word.encode("ascii", "backslashreplace").decode()
@@ -45,7 +48,7 @@ def in_this_process(sweep: str | None = None) -> int:
         try:
             from nnbench.app import run
 
-            return run(sweep or new_sweep())
+            return run(sweep or new_sweep(), forks=forks and hasattr(os, "fork"))
         except BaseException:
             if (stop := stopped_by()) is None:
                 raise

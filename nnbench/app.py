@@ -1,8 +1,8 @@
 """The Hydra application: checks a whole sweep, prepares data and store once, trains each cell, then sums up.
 
-`run` is the parent's part; `train_cell` is one job, in this process or in a launcher's worker. Parent and jobs speak
-through files in the sweep's folder alone (`sweep.json` one way, record folders the other), so it makes no difference
-where a job runs.
+`run` is the parent's part. A job is run in a worker, see `nnbench.sweep.workers`, or in the parent itself where there
+is but one; or, as `train_cell`, by a launcher of Hydra's other than the basic one. Parent and jobs speak through files
+in the sweep's folder (`sweep.json` one way, record folders the other), so it makes no difference where a job runs.
 """
 
 import os
@@ -34,6 +34,7 @@ SWEEP = "NNBENCH_SWEEP"  # a sweep's id
 PROCESS = "NNBENCH_PROCESS"  # the process that runs it
 FULL_ERROR = "HYDRA_FULL_ERROR"  # lets Hydra raise what its launcher raises, and not print it
 SHARED_FATE = "hydra_plugins.hydra_joblib_launcher."  # where one killed worker takes the others along
+BASIC = "basic"  # Hydra's own launcher, in whose place we train
 WAIT = 1.0  # seconds between looks at what other commands train
 
 
@@ -45,8 +46,11 @@ def _place(name: str) -> str:
 OmegaConf.register_new_resolver("nnbench", _place, replace=True)
 
 
-def run(sweep: str) -> int:
-    """Run this process's command line, which is Hydra's, as a sweep of that id; return the exit status."""
+def run(sweep: str, *, forks: bool = False) -> int:
+    """Run this process's command line, which is Hydra's, as a sweep of that id; return the exit status.
+
+    Cells are trained side by side only if this process `forks`.
+    """
     arguments = get_args_parser().parse_args()
     asks_only = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
     if asks_only:
@@ -83,7 +87,7 @@ def run(sweep: str) -> int:
         from nnbench.sweep import inspection
 
         return inspection.show({id(dataset): dataset for dataset in datasets}.values())
-    return _sweep(plan, cells, datasets)
+    return _sweep(plan, cells, datasets, forks=forks)
 
 
 def _cells(plan: "Grid") -> "list[Cell | BaselineCell]":
@@ -149,35 +153,38 @@ def _distinct(
     return [cells[number] for number in first], [datasets[number] for number in first]
 
 
-def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]") -> int:
+def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]", *, forks: bool) -> int:
     """Plan, train every cell unless the plan is all that is asked for, and show what came of them.
 
     Returns the exit status.
     """
     from nnbench import terminal
-    from nnbench.sweep import job, outbox, outcome, plan
+    from nnbench.sweep import job, outbox, outcome, plan, workers
     from nnbench.sweep.attempt import NoRoomError
 
     try:
         is_new = not job.is_begun(grid)
         sweep = job.prepare(grid, datasets)
+        at_once = 1
+        if forks and grid.launcher == BASIC and len(grid.jobs) > 1:
+            at_once = plan.at_once(*plan.only_networks(cells, datasets), grid.jobs[0].config["workers"])
         if is_new:  # or it was killed, perhaps by a cell's first steps, which are timed here
             tell(WORK)
             left = sweep.missing()
             networks = plan.only_networks([cells[number] for number in left], [datasets[number] for number in left])
             num_fits = sum(cells[number].num_trainings() for number in left if grid.jobs[number].is_baseline)
-            terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(sweep.done))
+            terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(sweep.done), at_once=at_once)
         if grid.jobs[0].config["dry_run"]:
             terminal.print_cells(sweep)
             return 0
-        _train(grid)
+        _train(grid, at_once)
         outbox.publish_rest(grid)
     except BaseException as error:
         stop = stopped_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if stop is not None:
             job.close_abandoned(grid)
             return outcome.show(grid, stopped_by=stop)
-        if isinstance(error, NoRoomError | LauncherError):
+        if isinstance(error, NoRoomError | LauncherError | workers.WorkersError):
             terminal.print_problems([str(error)])
             return outcome.show(grid) or 1
         if not isinstance(error, Exception):
@@ -196,11 +203,37 @@ class LauncherError(Exception):
     """Hydra's launcher cannot run the jobs of a sweep."""
 
 
-def _train(grid: "Grid") -> None:
-    """Let Hydra run its jobs, again where workers were killed; then run what is left in this process.
+def _train(grid: "Grid", at_once: int) -> None:
+    """Train every cell: in workers, if it is more than one `at_once`, or by the launcher that Hydra is told to use.
 
-    That is the baselines, what other commands have in hand, and what was killed again in the company of other cells.
+    What is left then is trained in this process: what other commands have in hand, what was killed again in the company
+    of other cells, and behind a launcher the baselines.
     """
+    from nnbench import terminal
+    from nnbench.sweep import job, workers
+
+    if grid.launcher != BASIC:
+        _launch_all(grid)
+    elif at_once > 1:
+        workers.train(grid, at_once=at_once)
+
+    is_first = grid.launcher == BASIC and at_once == 1
+    is_told = False
+    while left := job.left(grid):
+        for number in left if not is_first else range(len(grid.jobs)):
+            task = job.task(grid, number)
+            if not task.settled():
+                task.run(grid.activation_choices, patient=not is_first)
+        if job.left(grid) == left:
+            if not is_told:
+                terminal.say("waiting for cells that another command trains; Ctrl-C ends the waiting")
+            is_told = True
+            time.sleep(WAIT)
+        is_first = False
+
+
+def _launch_all(grid: "Grid") -> None:
+    """Let Hydra's launcher run its jobs, again where workers were killed."""
     from nnbench import terminal
     from nnbench.sweep import job
 
@@ -212,23 +245,6 @@ def _train(grid: "Grid") -> None:
         trouble = _launch()
         if trouble and (job.left(grid), job.num_begun(grid)) == (left, begun):
             raise LauncherError(f"the launcher cannot go on: {trouble}")
-
-    is_told = False
-    while left := job.left(grid):
-        for number in left:
-            job.run(
-                grid.jobs[number],
-                number=number,
-                folder=grid.folder_of(number),
-                sweep_folder=grid.folder,
-                activation_choices=grid.activation_choices,
-                patient=True,
-            )
-        if job.left(grid) == left:
-            if not is_told:
-                terminal.say("waiting for cells that another command trains; Ctrl-C ends the waiting")
-            is_told = True
-            time.sleep(WAIT)
 
 
 def _launch() -> str:
@@ -257,11 +273,14 @@ def train_cell(config: DictConfig) -> None:
     settings = HydraConfig.get()
     multirun = settings.mode == RunMode.MULTIRUN
     with worker_of(os.environ.get(PROCESS, "")):
-        job.run(
+        task = job.Task(
             grid.job_of(config, settings),
             number=int(settings.job.num) if multirun else 0,
             folder=Path(settings.runtime.output_dir),
             sweep_folder=Path(settings.runtime.cwd, settings.sweep.dir if multirun else settings.run.dir),
-            activation_choices=grid.activation_choices([source.path for source in settings.runtime.config_sources]),
-            alone=not (multirun and settings.launcher._target_.startswith(SHARED_FATE)),
         )
+        if not task.settled():
+            task.run(
+                grid.activation_choices([source.path for source in settings.runtime.config_sources]),
+                alone=not (multirun and settings.launcher._target_.startswith(SHARED_FATE)),
+            )

@@ -94,6 +94,7 @@ class Grid:
     activation_choices: Mapping[str, Mapping[str, Any]]
     model_files: Mapping[str, Path]  # the file of each choice of model
     num_swept: int  # the jobs that Hydra runs; behind them stand the baselines that go beside them
+    launcher: str = "basic"  # the choice of hydra/launcher
 
     def folder_of(self, number: int) -> Path:
         """Return the folder of a job."""
@@ -224,6 +225,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
         activation_choices=activation_choices(folders),
         model_files=model_files,
         num_swept=len(jobs),
+        launcher=str(hydra_config.runtime.choices["hydra/launcher"]),
     )
     return extended(grid, [])
 

@@ -83,6 +83,7 @@ class Settings(BaseModel):
     plugins: list[str] = Field(description="a list of names of Python modules")
     baselines: Literal["auto"] | list[str] = Field(description="auto, or a list of choices of the group model")
     stack_size: AtLeast1 | None = Field(description="a number of replicas, at least 1, or null")
+    workers: AtLeast1 | None = Field(description="a number of cells, at least 1, or null")
     resume: bool = Field(description="true or false")
     report: bool = Field(description="true or false")
     progress: bool = Field(description="true or false")

@@ -6,7 +6,7 @@ cell and one each half minute of a long cell.
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 WIDTH_OF_BARS = 24  # characters
 MOST_CLASSES = 10  # of which a prediction tells the probability
 NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+SENT_EVERY = 0.1  # seconds between what a worker tells of its epochs
 LINE_EVERY = 30  # seconds between lines about a long cell where there is no terminal
 
 
@@ -102,24 +103,34 @@ def say(text: str) -> None:
 
 
 class CellProgress:
-    """The progress of one cell: bars on a terminal, lines elsewhere; nothing if switched off."""
+    """The progress of one cell: bars on a terminal, lines elsewhere; nothing if switched off.
 
-    def __init__(self, label: str, *, job: int, num_cells: int, num_epochs: int, shown: bool):
+    A worker has its parent show both: `send` takes what there is to tell, in keyword arguments.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        *,
+        job: int,
+        num_cells: int,
+        num_epochs: int,
+        shown: bool,
+        send: Callable[..., None] | None = None,
+    ):
         self.label = label
         self.job = job
         self.num_epochs = num_epochs
         self.num_cells = num_cells
         self.shown = shown
+        self.send = send
         self.console = err()
-        self.last_line = perf_counter()
+        self.last_line = self.last_sent = perf_counter()
         self.bars: Progress | None = None
 
     def __enter__(self) -> "CellProgress":
-        if self.shown and self.console.is_terminal:
-            self.bars = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
-                TimeRemainingColumn(), console=self.console, transient=True,
-            )  # fmt: skip
+        if self.shown and self.console.is_terminal and self.send is None:
+            self.bars = _bars(self.console)
             if self.num_cells > 1:
                 self.bars.add_task("cells", total=self.num_cells, completed=self.job, state="")
             self.cell_bar = self.bars.add_task(self.label, total=self.num_epochs, state="")
@@ -138,16 +149,86 @@ class CellProgress:
             state = f"{stage}, {state}"
         if self.bars is not None:
             self.bars.update(self.cell_bar, completed=training.epoch, state=state)
+        elif self.send is not None and self.shown and self.console.is_terminal:
+            if perf_counter() - self.last_sent > SENT_EVERY:
+                self.last_sent = perf_counter()
+                self.send(epoch=training.epoch, state=state)
         elif self.shown and perf_counter() - self.last_line > LINE_EVERY:
             self.last_line = perf_counter()
             self.line(f"epoch {training.epoch}/{self.num_epochs}, {state}")
 
     def line(self, text: str) -> None:
         """Print a line about the cell, above the bars."""
+        line = f"cell {self.job + 1}/{self.num_cells}  {self.label}  {text}"
+        if self.send is not None:
+            self.send(line=line)
+        elif self.shown:
+            (self.bars.console if self.bars is not None else self.console).print(Text(line))
+
+
+class SweepProgress:
+    """The progress of cells that are trained side by side: on a terminal a bar for each, lines elsewhere.
+
+    It is drawn by `show` alone, and no thread of it runs when a process is forked.
+    """
+
+    def __init__(self, labels: Sequence[str], *, shown: bool):
+        self.labels = labels
+        self.shown = shown
+        self.console = err()
+        self.bars: Progress | None = None
+        self.bar_by_cell: dict[int, TaskID] = {}
+
+    def __enter__(self) -> "SweepProgress":
+        if self.shown and self.console.is_terminal:
+            self.bars = _bars(self.console, auto_refresh=False)
+            self.all = self.bars.add_task("cells", total=len(self.labels), state="")
+            self.bars.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def begin(self, cell: int, num_epochs: int) -> None:
+        """Show a cell that has begun."""
+        if self.bars is not None:
+            self.bar_by_cell[cell] = self.bars.add_task(self.labels[cell], total=num_epochs, state="")
+
+    def tell(self, cell: int | None = None, *, line: str = "", epoch: int = 0, state: str = "") -> None:
+        """Show what a worker has sent: a line, or how far its cell is."""
+        if line:
+            self.line(line)
+        elif self.bars is not None and cell is not None:
+            self.bars.update(self.bar_by_cell[cell], completed=epoch, state=state)
+
+    def pass_over(self) -> None:
+        """Count a cell that has nothing to train."""
+        if self.bars is not None:
+            self.bars.advance(self.all)
+
+    def end(self, cell: int) -> None:
+        """Show a cell no longer."""
+        if self.bars is not None:
+            self.bars.remove_task(self.bar_by_cell.pop(cell))
+            self.bars.advance(self.all)
+
+    def line(self, text: str) -> None:
+        """Print a line, above the bars."""
         if self.shown:
-            (self.bars.console if self.bars is not None else self.console).print(
-                Text(f"cell {self.job + 1}/{self.num_cells}  {self.label}  {text}")
-            )
+            (self.bars.console if self.bars is not None else self.console).print(Text(text))
+
+    def show(self) -> None:
+        """Draw the bars as they are now."""
+        if self.bars is not None:
+            self.bars.refresh()
+
+
+def _bars(console: Console, *, auto_refresh: bool = True) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(), console=console, transient=True, auto_refresh=auto_refresh,
+    )  # fmt: skip
 
 
 def print_size(cells: "Sequence[Cell | BaselineCell]", datasets: "Sequence[Dataset]") -> None:
@@ -171,15 +252,20 @@ def print_size(cells: "Sequence[Cell | BaselineCell]", datasets: "Sequence[Datas
             console.print(Text.assemble(("warning: ", "yellow"), warning))
 
 
-def print_plan(plan: "Plan", *, num_fits: int, num_done: int) -> None:
-    """Print what there is left to train, and what that takes; `num_fits` are those of baselines."""
+def print_plan(plan: "Plan", *, num_fits: int, num_done: int, at_once: int) -> None:
+    """Print what there is left to train, and what that takes; `num_fits` are those of baselines.
+
+    `at_once` cells are trained side by side.
+    """
     fits = f"{_count(num_fits, 'fit')} of baselines" if num_fits else ""
+    order = "cell by cell" if min(at_once, plan.num_cells) < 2 else f"{min(at_once, plan.num_cells)} cells at a time"
     if num_done:
         err().print(f"{_count(num_done, 'cell')} done already, {plan.num_cells} to train")
     if plan.num_cells:
         err().print(
             f"plan: {_count(plan.num_trainings, 'training')}, {_count(plan.num_steps, 'step')} of the stacks, "
-            f"about {_duration(plan.train_seconds)} of training, cell by cell, and {in_bytes(plan.num_bytes)} of memory"
+            f"about {_duration(plan.train_seconds / min(at_once, plan.num_cells))} of training, {order}, and "
+            f"{in_bytes(plan.num_bytes * min(at_once, plan.num_cells))} of memory"
             f"{'; extensions of a grid come on top' if plan.may_be_extended else ''}{f'; then {fits}' if fits else ''}"
         )
     elif fits:

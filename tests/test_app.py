@@ -66,7 +66,7 @@ class Stopping(Adam):
                 time.sleep(60)  # nobody who was told to stop takes so long
 """
 STOPPED = ("-m", "--config-dir", "mine", "plugins=[stopping]", "optimizer=stopping", "activation=relu,tanh,sigmoid")
-STOPPED += ("seeds=2", "num_epochs=4", "report=false")
+STOPPED += ("workers=1", "seeds=2", "num_epochs=4", "report=false")  # one after the other, in the order given
 
 
 def runs(folder, **tags):

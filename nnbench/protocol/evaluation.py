@@ -27,6 +27,11 @@ class TestScores:
     by_class: Mapping[str, NDArray]  # precision, recall, f1 -> (replicas, classes)
 
 
+def read_ahead() -> None:
+    """Import what scoring takes, for the processes that are forked from this one."""
+    import sklearn.metrics  # noqa: F401
+
+
 def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
     """Predict the test split once with every usable replica, a mask (replicas,), and count."""
     labels = dataset.test.labels

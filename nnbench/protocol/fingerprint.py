@@ -19,6 +19,7 @@ OUTPUT_OPTIONS = {
     "plugins",
     "choices",
     "stack_size",
+    "workers",
     "baselines",
     "about",
     "to_reach",

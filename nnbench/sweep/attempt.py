@@ -85,7 +85,8 @@ def _no_room(error: OSError, folder: Path) -> NoRoomError:
 class Attempt:
     """One try at a cell; what it knows of MLflow and of the clock."""
 
-    def __init__(self, job: Job, identity: Identity, folder: Path, claim: Claim | None):
+    def __init__(self, job: Job, identity: Identity, folder: Path, claim: Claim | None, *, publishes: bool = True):
+        self.publishes = publishes  # or whoever has forked this process does
         self.job = job
         self.identity = identity
         self.folder = folder
@@ -119,11 +120,12 @@ class Attempt:
             if stopped_by() is not None or isinstance(error, KeyboardInterrupt):
                 self.interrupted(error)
                 raise
-            if self.is_written:  # whatever this is, it takes no result back
-                raise
-            # One failure costs one cell, that of a plugin which calls sys.exit, too.
-            self.failed(error)
+            # One failure costs one cell, that of a plugin which calls sys.exit, too; it takes no result back.
             line = f"failed: {type(error).__name__}: {error}"
+            if self.is_written:
+                line = f"what came behind its result {line}"
+            else:
+                self.failed(error)
         progress.line(line)
 
     def train(self, cell: Cell, dataset: "Dataset", progress: CellProgress) -> str:
@@ -142,7 +144,7 @@ class Attempt:
         self._write(dataset, result)
         if checkpoint is not None:
             checkpoint.clear()
-        return _line(result) + self._publish()
+        return _line(result) + self._hand_over()
 
     def fit(self, cell: BaselineCell, dataset: "Dataset") -> str:
         """Do the same with a baseline."""
@@ -151,7 +153,7 @@ class Attempt:
         fits = f"{result.num_fits} fit{'' if result.num_fits == 1 else 's'}"
         said = f"; scikit-learn warns: {'; '.join(result.warnings)}" if result.warnings else ""
         accuracy = result.summary["test/accuracy"].mean()
-        return f"test accuracy {accuracy:.2%}, {fits}, {result.fit_seconds:.1f} s{said}" + self._publish()
+        return f"test accuracy {accuracy:.2%}, {fits}, {result.fit_seconds:.1f} s{said}" + self._hand_over()
 
     def _write(self, dataset: "Dataset", result: CellResult | BaselineResult) -> None:
         written = record.write(
@@ -180,7 +182,7 @@ class Attempt:
         except OSError as second:
             raise _no_room(second, self.folder) from second
         (self.folder / BEGUN).unlink(missing_ok=True)
-        self._publish()
+        self._hand_over()
 
     def interrupted(self, error: BaseException) -> None:
         """Record that the cell was stopped in the middle, in MLflow, too, unless that would take a server's time."""
@@ -217,6 +219,10 @@ class Attempt:
         except Exception:  # the record is published as a whole when the cell is done
             self.live = None
         self.last_flush = perf_counter()
+
+    def _hand_over(self) -> str:
+        """Publish a record that is whole, unless that is left to the process which has forked this one."""
+        return self._publish() if self.publishes else ""
 
     def _publish(self) -> str:
         """Bring MLflow up to the record; return what to say if that must wait, the reason but once."""

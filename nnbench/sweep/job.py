@@ -1,12 +1,12 @@
 """The jobs of a sweep: what is to be trained, which result is there already, and who trains it.
 
-`prepare` is called once for a sweep, before any job; `run` once for each job, in whatever process the launcher chose.
+`prepare` is called once for a sweep, before any job; a `Task` is run once for each job, in whatever process it may be.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -150,66 +150,95 @@ def _finished(first: Job, fingerprints: Sequence[str]) -> dict[str, str]:
     return finished
 
 
-def run(
-    job: Job,
-    *,
-    number: int,
-    folder: Path,
-    sweep_folder: Path,
-    activation_choices: Mapping[str, Mapping[str, Any]],
-    alone: bool = True,
-    patient: bool = False,
-) -> None:
-    """Train a cell unless its result is there or on its way, and leave a record of whatever happens.
+@dataclass(frozen=True)
+class Task:
+    """A job of a sweep, and where its record goes."""
 
-    A cell that another command has in hand is left to it; so is, for the end, one that was killed more than once in
-    company, where a kill costs other cells, too (`alone` is false). The sweep comes back to both, see `left`, as
-    `patient` as it takes. Raises `NoRoomError` if the disk is full.
-    """
-    sweep = SweepFile.read(sweep_folder)
-    mark = sweep.fingerprints[number]
-    identity = Identity(
-        sweep=sweep.sweep,
-        job=number,
-        study=sweep.study,
-        label=sweep.labels[number],
-        command=sweep.command,
-        fingerprint=mark,
-    )
-    progress = CellProgress(
-        identity.label,
-        job=number,
-        num_cells=len(sweep.labels),
-        num_epochs=job.config["num_epochs"],
-        shown=job.config["progress"],
-    )
-    if mark in sweep.fingerprints[:number]:
-        progress.line(f"is the same setting as cell {sweep.fingerprints.index(mark) + 1}; trained once")
-        return
-    if has_outcome(folder):  # an earlier process of this sweep has left it
-        return
-    if mark in sweep.finished and _fetched(job, sweep.finished[mark], folder, progress):
-        return
-    if mark in sweep.waiting and _copied(Path(sweep.waiting[mark]), folder, progress, said=IS_FINISHED):
-        return
-    claim = Claim(Path.cwd(), mark) if job.config["resume"] else None
-    with nullcontext(True) if claim is None else claim.taken(sweep.sweep) as taken:
-        if not taken:
-            if not patient:
-                progress.line(f"is in the hands of {cast(Claim, claim).holder()}; this sweep comes back to it")
-            return
-        if claim is not None and (new := claim.result()) not in (None, sweep.results_before.get(mark)):
-            said = f"was trained by another command meanwhile, in {Path(str(new)).parent}"
-            if _copied(claim.root / str(new), folder, progress, said=said):
+    job: Job
+    number: int
+    folder: Path
+    sweep_folder: Path
+
+    def settled(self, *, send: Callable[..., None] | None = None) -> bool:
+        """Whether there is nothing to train, as the result is there or on its way; it is brought where it lacks.
+
+        `send` is as in `run`.
+        """
+        sweep = SweepFile.read(self.sweep_folder)
+        mark = sweep.fingerprints[self.number]
+        progress = self._progress(sweep, send)
+        if mark in sweep.fingerprints[: self.number]:
+            progress.line(f"is the same setting as cell {sweep.fingerprints.index(mark) + 1}; trained once")
+            return True
+        if has_outcome(self.folder):  # an earlier process of this sweep has left it
+            return True
+        if mark in sweep.finished and _fetched(self.job, sweep.finished[mark], self.folder, progress):
+            return True
+        if mark not in sweep.waiting:
+            return False
+        return _copied(Path(sweep.waiting[mark]), self.folder, progress, said=IS_FINISHED)
+
+    def run(
+        self,
+        activation_choices: Mapping[str, Mapping[str, Any]],
+        *,
+        alone: bool = True,
+        patient: bool = False,
+        send: Callable[..., None] | None = None,
+    ) -> None:
+        """Train a cell that is not settled, and leave a record of whatever happens.
+
+        A cell that another command has in hand is left to it; so is, for the end, one that was killed more than once in
+        company, where a kill costs other cells, too (`alone` is false). The sweep comes back to both, see `left`, as
+        `patient` as it takes. A worker's parent publishes and is told by `send` how it goes, see `CellProgress`. Raises
+        `NoRoomError` if the disk is full.
+        """
+        sweep = SweepFile.read(self.sweep_folder)
+        mark = sweep.fingerprints[self.number]
+        progress = self._progress(sweep, send)
+        claim = Claim(Path.cwd(), mark) if self.job.config["resume"] else None
+        with nullcontext(True) if claim is None else claim.taken(sweep.sweep) as taken:
+            if not taken:
+                if not patient:
+                    progress.line(f"is in the hands of {cast(Claim, claim).holder()}; this sweep comes back to it")
                 return
-        attempt = Attempt(job, identity, folder, claim)
-        killed = attempts(folder)
-        if len(killed) < MOST_KILLS or (alone and not killed[-1]):
-            attempt.make(activation_choices, progress, alone=alone)
-        elif alone:
-            error = KilledError(f"its process was killed, or left, {len(killed)} times; perhaps it wants more memory")
-            attempt.failed(error)
-            progress.line(f"failed: {error}")
+            if claim is not None and (new := claim.result()) not in (None, sweep.results_before.get(mark)):
+                said = f"was trained by another command meanwhile, in {Path(str(new)).parent}"
+                if _copied(claim.root / str(new), self.folder, progress, said=said):
+                    return
+            identity = Identity(
+                sweep=sweep.sweep,
+                job=self.number,
+                study=sweep.study,
+                label=sweep.labels[self.number],
+                command=sweep.command,
+                fingerprint=mark,
+            )
+            attempt = Attempt(self.job, identity, self.folder, claim, publishes=send is None)
+            killed = attempts(self.folder)
+            if len(killed) < MOST_KILLS or (alone and not killed[-1]):
+                attempt.make(activation_choices, progress, alone=alone)
+            elif alone:
+                error = KilledError(
+                    f"its process was killed, or left, {len(killed)} times; perhaps it wants more memory"
+                )
+                attempt.failed(error)
+                progress.line(f"failed: {error}")
+
+    def _progress(self, sweep: SweepFile, send: Callable[..., None] | None) -> CellProgress:
+        return CellProgress(
+            sweep.labels[self.number],
+            job=self.number,
+            num_cells=len(sweep.labels),
+            num_epochs=self.job.config["num_epochs"],
+            shown=self.job.config["progress"],
+            send=send,
+        )
+
+
+def task(plan: Grid, number: int) -> Task:
+    """Return a job of a grid with its places."""
+    return Task(plan.jobs[number], number, plan.folder_of(number), plan.folder)
 
 
 def has_outcome(folder: Path) -> bool:

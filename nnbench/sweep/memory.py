@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,10 +20,19 @@ def available() -> int:
 
 
 def group_limits(membership: Path, mounted: Path) -> Iterator[int]:
-    """Yield the limits of the control groups of a process, which a container has, in either version of Linux's files.
+    """Yield the limits of the control groups of a process, which a container has, in bytes."""
+    for text in group_files(membership, mounted, "memory", ("memory.limit_in_bytes",), ("memory.max",)):
+        with suppress(ValueError):  # max: no limit
+            yield int(text)
+
+
+def group_files(
+    membership: Path, mounted: Path, controller: str, names_1: Sequence[str], names_2: Sequence[str]
+) -> Iterator[str]:
+    """Yield what the control groups of a process say, in either version of Linux's files, of each group on one line.
 
     `membership` has a line for each, number:controllers:path; no controllers is version 2. Inside a container the path
-    may be that of its host, and the file lies at the top.
+    may be that of its host, and the files lie at the top.
     """
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
@@ -31,13 +40,13 @@ def group_limits(membership: Path, mounted: Path) -> Iterator[int]:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        top, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
+        top, names = (mounted / controller, names_1) if controllers else (mounted, names_2)
         own = top / path.strip("/")
         for folder in (own, *own.parents):
-            with suppress(OSError, ValueError):  # it has no such file, or says max
-                yield int((folder / name).read_text(encoding="utf-8"))
+            with suppress(OSError):  # it has no such file
+                yield " ".join((folder / name).read_text(encoding="utf-8").strip() for name in names)
             if folder == top:
                 break
 

@@ -18,13 +18,14 @@ from nnbench.nn.mlp import EVALUATION_BLOCK, params_by_layer
 from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell
 from nnbench.protocol.stack import start
-from nnbench.sweep import memory
+from nnbench.sweep import cores, memory
 from nnbench.terminal import in_bytes
 
 PROBE_STEPS = 16  # of each kind of stack
 PROBE_WORK = 1e9  # multiplications of a probe, about
 FEWEST_SAMPLES = 32
 LONG_EPOCH = 0.5  # seconds; a longer one needs no second try
+OF_A_WORKER = 2**28  # bytes that a worker has for itself beside stack and data, about
 PROBE_SECONDS = 1.5  # for all kinds together; the rest is scaled from those that were tried
 
 
@@ -99,6 +100,13 @@ def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:
         num_bytes=max((_num_bytes(stack) for stack in stacks), default=0),
         may_be_extended=any(cell.tuning is not None and cell.tuning.max_extensions > 0 for cell in cells),
     )
+
+
+def at_once(cells: Sequence[Cell], datasets: Sequence[Dataset], wanted: int | None) -> int:
+    """Return how many cells are trained side by side: `wanted`, or one for each core, as far as memory goes."""
+    stacks = [stack for cell, dataset in zip(cells, datasets, strict=True) for stack in _stacks(cell, dataset)]
+    needed = max((_num_bytes(stack) for stack in stacks), default=0) + OF_A_WORKER
+    return max(1, min(wanted or cores.available(), memory.available() // needed))
 
 
 def too_large(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> list[str]:
@@ -206,7 +214,7 @@ def _num_bytes(stack: _Stack) -> int:
     buffers = replicas * (batch + 2 * block) * units * item
     shuffled = 0 if cell.batch_size == "full" else replicas * (2 * 8 * num_train + batch * sizes[0] * item)
     outputs = sizes[-1] * (3 * item + 8)  # of a sample, with what the loss makes of it
-    stacked = parameters + buffers + shuffled + replicas * num_train * outputs
+    stacked = parameters + buffers + shuffled + replicas * max(batch, block) * outputs
     # Small stacks end in one model, which is tested: their selected parameters, its own, and its gradients.
     together = 3 * stack.num_together * num_params * item
     num_test = len(dataset.test)

@@ -5,6 +5,7 @@ To keep one more thing: write it here, and read it in `record.Record`.
 
 import inspect
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
+from nnbench.protocol import evaluation
 from nnbench.protocol.baselines import BaselineResult
 from nnbench.protocol.evaluation import TestScores
 from nnbench.protocol.result import CellResult, Scores
@@ -215,6 +217,20 @@ def _write_test_split(folder: Path, dataset: Dataset, seeds: Sequence[int], scor
         samples=samples,
         images=_pictures(dataset, samples),
     )
+
+
+def read_ahead() -> None:
+    """Import what a record is made with, for the processes that are forked from this one, by making some of it."""
+    import pandas as pd
+
+    from nnbench.analysis import calibration, missed  # noqa: F401
+    from nnbench.analysis.plots import confusion_matrix_figure
+
+    evaluation.read_ahead()
+    counts = pd.DataFrame({name: [1, 1] for name in "ab"}, index=["a", "b"])
+    with tempfile.TemporaryDirectory() as folder:
+        write_figure(confusion_matrix_figure(counts, title=""), Path(folder, "picture.png"))
+        counts.to_parquet(Path(folder, "table.parquet"))
 
 
 def _write_confusion(folder: Path, dataset: Dataset, scores: TestScores) -> None:

@@ -46,6 +46,8 @@ QUIET = {
     # MLflow sends a request up to 8 times, so a slow server would get a run more than once; what is safe to repeat is
     # repeated by those who ask, see `publish.publish_in_time` and `read`.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # No connection is kept: one that a forked process has inherited is not its own.
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 CELLS = "tags.`nnbench.place` = 'cell'"  # networks and baselines; MLflow's filters know no OR

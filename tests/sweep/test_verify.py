@@ -364,7 +364,7 @@ def test_another_protocol_is_named(place, verify, monkeypatch):
     ended = verify(place.run_id(PLAIN))
 
     assert ended.status == 1
-    assert ended.out.startswith("the protocol has changed from version 2 to -1: ")
+    assert ended.out.startswith("the protocol has changed from version 3 to -1: ")
     assert ended.err == ""
 
 

@@ -1,0 +1,236 @@
+"""Cells on all cores: each is trained in a process forked from that of the sweep, while another publishes what is done.
+
+A worker begins at once, as its parent has read the data and all code, and shares both with it; it ends with its cell,
+so that a worker that is killed costs its cell alone. What came of a cell is in its record folder; on the way, a worker
+tells its parent in lines of JSON how far it is. No training waits for MLflow: what is done is published by one more
+process beside the workers; for what then is left see `nnbench.sweep.outbox`.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from nnbench.grid import Grid
+from nnbench.sweep import job
+from nnbench.sweep.attempt import TOLD, NoRoomError
+from nnbench.sweep.supervision import GRACE, name_of_this_process, stopped_by, worker_of
+from nnbench.terminal import SweepProgress
+from nnbench.tracking import contents, record
+from nnbench.tracking.environment import environment
+from nnbench.tracking.trouble import REST, StoreError
+
+Send: TypeAlias = Callable[..., None]  # tells the parent something, in keyword arguments that JSON can hold
+LOOK_EVERY = 0.2  # seconds, for a process that has ended without a word
+AT_THE_END = 60.0  # seconds that publishing may take once all cells are trained
+SIZE = 2**16  # bytes read at once
+NO_ROOM = 75  # exit status of a worker that has found the disk full; EX_TEMPFAIL of sysexits.h
+
+
+class WorkersError(Exception):
+    """A worker came upon something that is no failure of its cell."""
+
+
+class Worker:
+    """A forked process that does one thing, and the end of the pipe on which it tells of it."""
+
+    def __init__(self, work: Callable[[Send], None]):
+        self.pipe, telling = os.pipe()
+        self.unread = b""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = name_of_this_process()
+        self.process = os.fork()
+        if self.process == 0:
+            os.close(self.pipe)
+            _work(work, telling, parent)
+        os.close(telling)
+
+    def hear(self) -> list[dict[str, Any]]:
+        """Return what has been told since, waiting for it; nothing more once the process has ended."""
+        new = os.read(self.pipe, SIZE)
+        *lines, self.unread = (self.unread + new).split(b"\n")
+        return [json.loads(line) for line in lines] if new else [{"ended": self._status()}]
+
+    def stop(self, number: int) -> None:
+        """Ask the process to stop."""
+        os.kill(self.process, number)  # nobody has waited for it, so the number is still its own
+
+    def _status(self) -> int:
+        os.close(self.pipe)
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+
+
+def _work(work: Callable[[Send], None], telling: int, parent: str) -> NoReturn:
+    """Do the work of a forked process, which ends here: nothing that its parent has begun is its to end."""
+
+    def send(**message: Any) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        while line:
+            line = line[os.write(telling, line) :]
+
+    status = 1
+    try:
+        with worker_of(parent):
+            work(send)
+        status = 0
+    except NoRoomError as error:
+        send(error=str(error))
+        status = NO_ROOM
+    except BaseException as error:
+        if stopped_by() is None:
+            traceback.print_exc()
+            send(error=f"{type(error).__name__}: {error}".partition("\n")[0])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def train(plan: Grid, *, at_once: int) -> None:
+    """Train the cells of a sweep, `at_once` of them side by side, and publish what is done.
+
+    Left are, as `nnbench.sweep.job.left` tells, those that another command has in hand and those that were killed again
+    and again in the company of others. Raises `NoRoomError` if the disk is full and `WorkersError` for a defect.
+    """
+    with SweepProgress([each.label for each in plan.jobs], shown=plan.jobs[0].config["progress"]) as progress:
+        _Sweep(plan, progress).train(at_once)
+
+
+class _Sweep:
+    """The workers of a sweep, and what they are to do."""
+
+    def __init__(self, plan: Grid, progress: SweepProgress):
+        self.plan = plan
+        self.progress = progress
+        self.waiting = deque(range(len(plan.jobs)))
+        self.cells: dict[Worker, int] = {}
+        self.publisher: Worker | None = None
+        self.records: deque[Path] = deque()  # to be published
+        self.rests_until = 0.0
+        self.error: Exception | NoRoomError | None = None
+
+    def train(self, at_once: int) -> None:
+        """Train all that is waiting."""
+        try:
+            self._work(at_once)
+            if self.publisher is not None:
+                self._stop([self.publisher], signal.SIGTERM)
+        except BaseException:
+            self._stop(self._workers(), stopped_by() or signal.SIGTERM)
+            raise
+        if self.error is not None:
+            raise self.error
+
+    def _work(self, at_once: int) -> None:
+        """Keep `at_once` workers busy, and the publisher, until all is done or the time for publishing is up."""
+        ends, has_read_ahead = inf, False
+        while self.cells or self.publisher or (self.waiting and self.error is None):
+            while self.waiting and len(self.cells) < at_once and self.error is None:
+                number = self.waiting.popleft()
+                if job.task(self.plan, number).settled(send=self.progress.tell):
+                    self.progress.pass_over()
+                    continue
+                self.cells[Worker(partial(_train_cell, self.plan, number, at_once == 1))] = number
+                self.progress.begin(number, self.plan.jobs[number].config["num_epochs"])
+            if not has_read_ahead:  # while the first workers train
+                contents.read_ahead()
+                environment()
+                has_read_ahead = True
+            if self.publisher is None and self.records and time.monotonic() > self.rests_until:
+                self.publisher = Worker(partial(_publish, self.plan, list(self.records)))
+            ready = wait([worker.pipe for worker in self._workers()], LOOK_EVERY)
+            for worker in [worker for worker in self._workers() if worker.pipe in ready]:
+                for message in worker.hear():
+                    self._heard(worker, message)
+            self.progress.show()
+            if not self.cells and not self.waiting:
+                ends = min(ends, time.monotonic() + AT_THE_END)
+                if time.monotonic() > ends:
+                    break
+
+    def _workers(self) -> list[Worker]:
+        return [*self.cells, *([self.publisher] if self.publisher else [])]
+
+    def _heard(self, worker: Worker, message: dict[str, Any]) -> None:
+        number = self.cells.get(worker)
+        match message:
+            case {"line": _} | {"epoch": _}:
+                self.progress.tell(number, **message)
+            case {"published": folder}:
+                self.records.remove(Path(folder))
+            case {"trouble": reason, "outage": is_outage, "folder": folder}:
+                if reason not in TOLD:
+                    TOLD.add(reason)
+                    self.progress.line(f"warning: {reason}; training goes on, python -m nnbench sync publishes it")
+                if is_outage:
+                    self.rests_until = time.monotonic() + REST
+                else:
+                    self.records.remove(Path(folder))  # asked once more at the end of the sweep
+            case {"error": text}:
+                self.error = self.error or WorkersError(text)
+            case {"ended": status}:
+                if worker is self.publisher:
+                    self.publisher = None
+                    if status != 0:  # killed, say; what it had not done is published at the end of the sweep
+                        self.records.clear()
+                else:
+                    self._cell_ended(self.cells.pop(worker), status)
+
+    def _cell_ended(self, number: int, status: int) -> None:
+        self.progress.end(number)
+        if status == NO_ROOM:
+            self.error = NoRoomError(str(self.error))
+        folder = self.plan.folder_of(number)
+        if status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+            again = len(job.attempts(folder)) < job.MOST_KILLS
+            self.progress.line(
+                f"{self.plan.jobs[number].label}: the process that trained it {how}; it is trained again"
+                f"{'' if again else ' when the others are done'}"
+            )
+            if again:
+                self.waiting.append(number)
+        if job.has_outcome(folder) and self.plan.jobs[number].tracked and not (folder / record.PUBLISHED).exists():
+            self.records.append(folder / record.FOLDER)
+
+    def _stop(self, workers: Sequence[Worker], number: int) -> None:
+        """Tell workers to stop, and end those that do not heed it in time."""
+        for worker in workers:
+            worker.stop(number)
+        ends = time.monotonic() + GRACE / 2
+        for worker in workers:
+            while os.waitpid(worker.process, os.WNOHANG) == (0, 0):
+                if time.monotonic() > ends:
+                    worker.stop(signal.SIGKILL)
+                time.sleep(0.02)
+
+
+def _train_cell(plan: Grid, number: int, alone: bool, send: Send) -> None:
+    job.task(plan, number).run(plan.activation_choices, alone=alone, send=send)
+
+
+def _publish(plan: Grid, folders: Sequence[Path], send: Send) -> None:
+    """Publish records, one after the other, until the store is in trouble."""
+    from nnbench.tracking import publish, store
+
+    first = plan.jobs[0]
+    for folder in folders:
+        try:
+            publish.publish_in_time(folder, first.tracking_uri, first.experiment)
+            send(published=str(folder))
+        except Exception as error:
+            reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+            is_outage = isinstance(error, StoreError) and error.kind == "outage"
+            send(trouble=store.without_credentials(reason), outage=is_outage, folder=str(folder))
+            if is_outage:
+                return
