@@ -191,8 +191,8 @@ class _Sweep:
         if status == NO_ROOM:
             self.error = NoRoomError(str(self.error))
         folder = self.plan.folder_of(number)
-        if status < 0:
-            how = f"was killed by {signal.Signals(-status).name}"
+        if status != 0 and self.error is None:
+            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"left with status {status}"
             again = len(job.attempts(folder)) < job.MOST_KILLS
             self.progress.line(
                 f"{self.plan.jobs[number].label}: the process that trained it {how}; it is trained again"

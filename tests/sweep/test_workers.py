@@ -1,0 +1,120 @@
+"""Workers: cells side by side have the results of cells one by one, and what happens to one of them is its own."""
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+from command_line import assert_same, histories, newest_sweep, results, run
+from trouble import OWN, ask, cell_runs, children, descendants, is_running, send, start, wait_until, write_rules
+
+from nnbench.sweep import cores
+
+SWEEP = (*OWN, "optimizer=gd,adam", "activation=relu,tanh", "num_epochs=3")
+SLOW = (*OWN, "optimizer=slow", "activation=relu,tanh,sigmoid", "num_epochs=40")
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory):
+    folder = write_rules(tmp_path_factory.mktemp("one by one"))
+    assert run(folder, *SWEEP, "workers=1").status == 0
+    return newest_sweep(folder)
+
+
+def test_cells_side_by_side_have_the_bits_of_cells_one_by_one(tmp_path, one_by_one):
+    write_rules(tmp_path)
+
+    ended = run(tmp_path, *SWEEP, "workers=3")
+
+    assert ended.status == 0
+    assert "3 cells at a time" in ended.err
+    assert_same(results(newest_sweep(tmp_path)), results(one_by_one))
+    assert_same(histories(newest_sweep(tmp_path)), histories(one_by_one))
+    assert Counter(status for _, status in cell_runs(tmp_path)) == {"FINISHED": 4}
+
+
+def training(command):
+    """Return the workers of a command."""
+    return [worker for child in children(command.pid) for worker in children(child)]
+
+
+def test_worker_that_is_killed_costs_its_cell_a_second_training_and_the_others_nothing(tmp_path):
+    command = start(write_rules(tmp_path), *SLOW, "workers=2")
+    wait_until(lambda: len(list(tmp_path.glob("multirun/*/*/begun.json"))) == 2, "two cells")
+
+    send(training(command)[0], signal.SIGKILL)
+
+    assert command.wait(timeout=120) == 0
+    words = (tmp_path / "words").read_text()
+    assert words.count("the process that trained it was killed by SIGKILL; it is trained again") == 1
+    assert Counter(status for _, status in cell_runs(tmp_path))["FINISHED"] == 3
+
+
+@pytest.mark.parametrize("optimizer", ["killed", "leaving"])
+def test_cell_whose_worker_dies_again_is_trained_alone_in_the_end_and_then_to_blame(tmp_path, optimizer):
+    write_rules(tmp_path)
+
+    ended = run(tmp_path, *OWN, f"optimizer={optimizer},gd,adam", "num_epochs=3", "workers=2")
+
+    assert ended.status == 1
+    became = dict(cell_runs(tmp_path))
+    assert {name.split()[0]: status for name, status in became.items()} == {
+        optimizer: "FAILED",
+        "gd": "FINISHED",
+        "adam": "FINISHED",
+    }
+    assert "it is trained again when the others are done" in ended.err
+    assert "perhaps it wants more memory" in ended.out + ended.err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stop_reaches_every_worker_and_the_same_command_goes_on(tmp_path, number, status):
+    command = start(write_rules(tmp_path), *SLOW, "workers=2")
+    wait_until(lambda: len(list(tmp_path.glob("multirun/*/*/begun.json"))) == 2, "two cells")
+    family = descendants(command.pid)
+
+    send(command.pid, number)
+
+    assert command.wait(timeout=20) == status
+    wait_until(lambda: not any(map(is_running, family)), "the end of all workers", seconds=10)
+    words = (tmp_path / "words").read_text()
+    assert "Traceback" not in words
+    assert "of 3 cells done" in words
+    assert {state for _, state in cell_runs(tmp_path)} <= {"KILLED", "FINISHED"}
+
+
+def test_publisher_that_is_killed_costs_no_record(tmp_path):
+    command = start(write_rules(tmp_path), *SWEEP, "workers=2")
+
+    def publisher():
+        named = [worker for worker in training(command) if any_run_of(tmp_path, worker)]
+        return named or command.poll() is not None
+
+    wait_until(publisher, "a publisher")
+    for worker in training(command):
+        if any_run_of(tmp_path, worker):
+            send(worker, signal.SIGKILL)
+
+    assert command.wait(timeout=120) == 0
+    assert Counter(status for _, status in cell_runs(tmp_path))["FINISHED"] == 4
+
+
+def any_run_of(folder, process):
+    """Whether a process has begun a run in the store."""
+    if not (folder / "mlflow.db").exists():
+        return False
+    marks = ask(folder, "SELECT value FROM tags WHERE key = 'nnbench.process'")
+    return any(mark.split(" ")[-2] == str(process) for (mark,) in marks)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("max 100000", []), ("150000 100000", [1.5]), ("-1 100000", []), ("oops", [])]
+)
+def test_share_of_a_container_is_read(tmp_path, text, wanted):
+    (tmp_path / "membership").write_text("0::/\n")
+    (tmp_path / "cpu.max").write_text(f"{text}\n")
+    assert list(cores.group_shares(tmp_path / "membership", tmp_path)) == wanted
+
+
+def test_cores_are_at_least_one_and_no_more_than_the_machine_has():
+    assert 1 <= cores.available() <= os.cpu_count()
