@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nnbench.grid import Grid
     from nnbench.protocol.baselines import BaselineCell
     from nnbench.protocol.cell import Cell
+    from nnbench.sweep.plan import AtOnce
 
 # Variables that reach the workers of every launcher.
 SWEEP = "NNBENCH_SWEEP"  # a sweep's id
@@ -161,19 +162,21 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
     from nnbench import terminal
     from nnbench.sweep import job, outbox, outcome, plan, workers
     from nnbench.sweep.attempt import NoRoomError
+    from nnbench.sweep.plan import ALONE
 
     try:
         is_new = not job.is_begun(grid)
         sweep = job.prepare(grid, datasets)
-        at_once = 1
-        if forks and grid.launcher == BASIC and len(grid.jobs) > 1:
-            at_once = plan.at_once(*plan.only_networks(cells, datasets), grid.jobs[0].config["workers"])
+        at_once = ALONE
+        if forks and grid.launcher == BASIC:
+            at_once = plan.at_once(*plan.only_networks(cells, datasets), len(grid.jobs), grid.jobs[0].config["workers"])
         if is_new:  # or it was killed, perhaps by a cell's first steps, which are timed here
             tell(WORK)
             left = sweep.missing()
             networks = plan.only_networks([cells[number] for number in left], [datasets[number] for number in left])
             num_fits = sum(cells[number].num_trainings() for number in left if grid.jobs[number].is_baseline)
-            terminal.print_plan(plan.make(*networks), num_fits=num_fits, num_done=len(sweep.done), at_once=at_once)
+            made = plan.make(*networks)
+            terminal.print_plan(made, num_fits=num_fits, num_done=len(sweep.done), at_once=at_once.cells)
         if grid.jobs[0].config["dry_run"]:
             terminal.print_cells(sweep)
             return 0
@@ -203,8 +206,8 @@ class LauncherError(Exception):
     """Hydra's launcher cannot run the jobs of a sweep."""
 
 
-def _train(grid: "Grid", at_once: int) -> None:
-    """Train every cell: in workers, if it is more than one `at_once`, or by the launcher that Hydra is told to use.
+def _train(grid: "Grid", at_once: "AtOnce") -> None:
+    """Train every cell: in workers, if there is more than one at once, or by the launcher that Hydra is told to use.
 
     What is left then is trained in this process: what other commands have in hand, what was killed again in the company
     of other cells, and behind a launcher the baselines.
@@ -214,16 +217,16 @@ def _train(grid: "Grid", at_once: int) -> None:
 
     if grid.launcher != BASIC:
         _launch_all(grid)
-    elif at_once > 1:
-        workers.train(grid, at_once=at_once)
+    elif at_once.cells > 1:
+        workers.train(grid, at_once)
 
-    is_first = grid.launcher == BASIC and at_once == 1
+    is_first = grid.launcher == BASIC and at_once.cells == 1
     is_told = False
     while left := job.left(grid):
         for number in left if not is_first else range(len(grid.jobs)):
             task = job.task(grid, number)
             if not task.settled():
-                task.run(grid.activation_choices, patient=not is_first)
+                task.run(grid.activation_choices, patient=not is_first, at_once=replace(at_once, cells=1))
         if job.left(grid) == left:
             if not is_told:
                 terminal.say("waiting for cells that another command trains; Ctrl-C ends the waiting")

@@ -46,7 +46,8 @@ class Cell:
     tuning: Search | None
     space: Mapping[str, Range]  # where tuning may look
     untuned: Trial  # the configured value of each hyperparameter in the space
-    stack_size: int | None  # replicas that are trained at once, at most; it changes no result
+    stack_size: int | None  # replicas that are in memory at once, at most; it changes no result
+    stacks_at_once: int = 1  # threads; they change no result either
 
     def steps_per_epoch(self, num_samples: int) -> int:
         """Return the number of mini-batches in a training split of that size."""

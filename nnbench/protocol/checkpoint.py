@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from nnbench.protocol.fingerprint import PROTOCOL_VERSION
 class Checkpoint:
     """The checkpoint of one cell, in a folder named by the fingerprint of the cell.
 
-    A stack in training is saved at the end of an epoch once `every` seconds have gone by since the last save, one that
+    A stack in training is saved at the end of an epoch once `every` seconds have gone by since its last save, one that
     has ended at once if the cell has been running for so long; so a short cell writes nothing, and a kill costs at most
     about twice `every` seconds of training, or an epoch if that is longer. Trouble with the disk, or with an optimizer
     that cannot be saved, costs the training nothing: `tell` hears of it, once.
@@ -34,7 +35,8 @@ class Checkpoint:
         self.folder = folder
         self.every = every
         self.tell = tell
-        self.started = self.saved = perf_counter()
+        self.started = perf_counter()
+        self.saved: WeakKeyDictionary[Training, tuple[str, float]] = WeakKeyDictionary()  # identity, and when it was
         self.in_trouble = False
 
     def begin(self, stack: Mapping[str, Any], build: Callable[[], Training]) -> Training:
@@ -42,15 +44,16 @@ class Checkpoint:
 
         `stack` has what determines it beyond the cell, as JSON can hold it.
         """
-        return self._restored(stack, build) or build()
+        training = self._restored(stack, build) or build()
+        self.saved[training] = self._identity(stack), perf_counter()
+        return training
 
-    def epoch_done(self, stack: Mapping[str, Any], training: Training) -> None:
-        """Save the training of a stack if it is time to."""
-        now = perf_counter()
-        since = self.started if training.finished else self.saved
-        if now - since < self.every:
+    def epoch_done(self, training: Training) -> None:
+        """Save a training that `begin` returned if it is time to."""
+        identity, saved = self.saved[training]
+        since = self.started if training.finished else saved
+        if perf_counter() - since < self.every:
             return
-        identity = self._identity(stack)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             training.save(self._path(identity), identity=identity)
@@ -58,7 +61,7 @@ class Checkpoint:
             if self.tell is not None and not self.in_trouble:
                 self.tell(f"no checkpoint can be saved, training goes on without ({type(error).__name__}: {error})")
             self.in_trouble = True
-        self.saved = perf_counter()
+        self.saved[training] = identity, perf_counter()
 
     def clear(self) -> None:
         """Remove all files, once the result of the cell is safe."""

@@ -6,8 +6,9 @@ import shutil
 import signal
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,10 @@ from nnbench.protocol.checkpoint import Checkpoint
 from nnbench.protocol.fingerprint import fingerprint
 from nnbench.protocol.result import CellResult, Stage
 from nnbench.protocol.result import run as run_cell
+from nnbench.protocol.stack import histories
 from nnbench.settings import parse
 from nnbench.sweep.claims import Claim
+from nnbench.sweep.plan import ALONE, AtOnce, fitted
 from nnbench.sweep.supervision import WORK, stopped_by, tell
 from nnbench.terminal import CellProgress
 from nnbench.tracking import contents, record
@@ -85,8 +88,18 @@ def _no_room(error: OSError, folder: Path) -> NoRoomError:
 class Attempt:
     """One try at a cell; what it knows of MLflow and of the clock."""
 
-    def __init__(self, job: Job, identity: Identity, folder: Path, claim: Claim | None, *, publishes: bool = True):
+    def __init__(
+        self,
+        job: Job,
+        identity: Identity,
+        folder: Path,
+        claim: Claim | None,
+        *,
+        publishes: bool = True,
+        at_once: AtOnce = ALONE,
+    ):
         self.publishes = publishes  # or whoever has forked this process does
+        self.at_once = at_once
         self.job = job
         self.identity = identity
         self.folder = folder
@@ -131,12 +144,17 @@ class Attempt:
     def train(self, cell: Cell, dataset: "Dataset", progress: CellProgress) -> str:
         """Train, write the record, publish it; return a line on the outcome."""
 
+        final_stacks: list[Training] = []
+
         def on_epoch(stage: Stage, training: Training) -> None:
             self.reached = f"epoch {training.epoch} of {cell.num_epochs}, stage {stage}"
             progress.epoch_done(stage, training)
+            if stage == "final" and training not in final_stacks:
+                final_stacks.append(training)
             if self.job.tracked and perf_counter() - self.last_flush > FLUSH_EVERY:
-                self._flush(_history(cell, dataset, stage, training))
+                self._flush(_history(cell, dataset, final_stacks))
 
+        cell = replace(fitted(cell, dataset, share=self.at_once.cells), stacks_at_once=self.at_once.stacks)
         checkpoint = None
         if self.claim is not None:
             checkpoint = Checkpoint(self.claim.checkpoints, every=SAVE_EVERY, tell=progress.line)
@@ -157,7 +175,14 @@ class Attempt:
 
     def _write(self, dataset: "Dataset", result: CellResult | BaselineResult) -> None:
         written = record.write(
-            self.folder, self.identity, self.job.config, self.job.choices, dataset, result, started=self.started
+            self.folder,
+            self.identity,
+            self.job.config,
+            self.job.choices,
+            dataset,
+            result,
+            started=self.started,
+            side_by_side=asdict(self.at_once),
         )
         self.is_written = True
         (self.folder / BEGUN).unlink(missing_ok=True)
@@ -241,11 +266,12 @@ class Attempt:
         return ""
 
 
-def _history(cell: Cell, dataset: "Dataset", stage: Stage, training: Training) -> "pd.DataFrame | None":
-    """Return the curves that will be those of the result; none while other replicas train, or a part of these."""
-    if stage != "final" or len(training.diverged) < len(cell.seeds):
+def _history(cell: Cell, dataset: "Dataset", stacks: Sequence[Training]) -> "pd.DataFrame | None":
+    """Return the curves that will be those of the result, as far as all final replicas have come; None before."""
+    if sum(len(stack.diverged) for stack in stacks) < len(cell.seeds):
         return None
-    history = contents.history_table(cell.seeds, training.history)
+    num_epochs = min((stack.epoch for stack in stacks if not stack.finished), default=cell.num_epochs)
+    history = contents.history_table(cell.seeds, histories(stacks, num_epochs))
     return contents.score_divergence(history, 1 / dataset.num_classes)
 
 

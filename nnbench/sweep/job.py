@@ -15,6 +15,7 @@ from nnbench.protocol.fingerprint import OF_BASELINES, fingerprint
 from nnbench.sweep import claims, outbox
 from nnbench.sweep.attempt import TOLD, Attempt, KilledError, attempts, is_local
 from nnbench.sweep.claims import Claim
+from nnbench.sweep.plan import ALONE, AtOnce
 from nnbench.sweep.sweep_file import NAME, SweepFile
 from nnbench.terminal import CellProgress, say
 from nnbench.tracking import record
@@ -184,6 +185,7 @@ class Task:
         *,
         alone: bool = True,
         patient: bool = False,
+        at_once: AtOnce = ALONE,
         send: Callable[..., None] | None = None,
     ) -> None:
         """Train a cell that is not settled, and leave a record of whatever happens.
@@ -214,7 +216,7 @@ class Task:
                 command=sweep.command,
                 fingerprint=mark,
             )
-            attempt = Attempt(self.job, identity, self.folder, claim, publishes=send is None)
+            attempt = Attempt(self.job, identity, self.folder, claim, publishes=send is None, at_once=at_once)
             killed = attempts(self.folder)
             if len(killed) < MOST_KILLS or (alone and not killed[-1]):
                 attempt.make(activation_choices, progress, alone=alone)

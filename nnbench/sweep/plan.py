@@ -17,7 +17,7 @@ from nnbench.nn import Training
 from nnbench.nn.mlp import EVALUATION_BLOCK, params_by_layer
 from nnbench.protocol.baselines import BaselineCell
 from nnbench.protocol.cell import Cell
-from nnbench.protocol.stack import start
+from nnbench.protocol.stack import fastest_size, start
 from nnbench.sweep import cores, memory
 from nnbench.terminal import in_bytes
 
@@ -48,7 +48,7 @@ class _Stack:
     cell: Cell
     dataset: Dataset
     num_replicas: int
-    num_together: int  # replicas of all stacks whose results are put together
+    num_together: int  # replicas of all stacks whose results are put together, and that are trained in turns
     count: int = 1
 
     @property
@@ -102,11 +102,34 @@ def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:
     )
 
 
-def at_once(cells: Sequence[Cell], datasets: Sequence[Dataset], wanted: int | None) -> int:
-    """Return how many cells are trained side by side: `wanted`, or one for each core, as far as memory goes."""
+@dataclass(frozen=True)
+class AtOnce:
+    """What is trained side by side: cells of a sweep, each in a process, and stacks of a cell, each in a thread."""
+
+    cells: int = 1
+    stacks: int = 1
+
+
+ALONE = AtOnce()
+
+
+def at_once(cells: Sequence[Cell], datasets: Sequence[Dataset], num_jobs: int, wanted: int | None) -> AtOnce:
+    """Return what is trained side by side, of `num_jobs` cells and baselines, on all cores and as far as memory goes.
+
+    `wanted` is a number of cells in place of one for each core. Cells come first: each trains in stacks of full size.
+    """
     stacks = [stack for cell, dataset in zip(cells, datasets, strict=True) for stack in _stacks(cell, dataset)]
     needed = max((_num_bytes(stack) for stack in stacks), default=0) + OF_A_WORKER
-    return max(1, min(wanted or cores.available(), memory.available() // needed))
+    num_cells = max(1, min(wanted or cores.available(), num_jobs, memory.available() // needed))
+    return AtOnce(num_cells, max(1, cores.available() // num_cells))
+
+
+def fitted(cell: Cell, dataset: Dataset, *, share: int = 1) -> Cell:
+    """Return a cell with small stacks, one after the other, if all of them do not fit a share of the memory at once."""
+    needed = max(_num_bytes(stack) for stack in _stacks(cell, dataset))
+    if cell.stack_size is not None or needed <= memory.available() / share:
+        return cell
+    return replace(cell, stack_size=fastest_size(cell, dataset))
 
 
 def too_large(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> list[str]:
@@ -114,7 +137,7 @@ def too_large(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> list[str]:
     available = memory.available()
     problems = []
     for cell, dataset in zip(cells, datasets, strict=True):
-        needed = max(_num_bytes(stack) for stack in _stacks(cell, dataset))
+        needed = max(_num_bytes(stack) for stack in _stacks(fitted(cell, dataset), dataset))
         if needed > available:
             problems.append(
                 f"hidden={list(cell.hidden)} on {dataset.name} with {len(cell.seeds)} seeds needs about "
@@ -132,7 +155,7 @@ def _stacks(cell: Cell, dataset: Dataset) -> Iterable[_Stack]:
         trials = len(cell.tuning.trials(cell.space)) * len(cell.tuning.tuning_seeds)
         counts[trials] = counts.get(trials, 0) + 1
     for num_replicas, count in counts.items():
-        size = min(cell.stack_size or num_replicas, num_replicas)
+        size = min(cell.stack_size or fastest_size(cell, dataset), num_replicas)
         whole, rest = divmod(num_replicas, size)
         yield _Stack(cell, dataset, size, num_replicas, count * whole)
         if rest:
@@ -199,7 +222,8 @@ def _watch_seconds(training: Training) -> float:
 
 def _num_bytes(stack: _Stack) -> int:
     """Return what a stack and its data need, counted from the arrays of `nnbench.nn`."""
-    cell, dataset, replicas = stack.cell, stack.dataset, stack.num_replicas
+    cell, dataset = stack.cell, stack.dataset
+    replicas = stack.num_together if cell.stack_size is None else stack.num_replicas  # in memory at the same time
     item = np.dtype(cell.dtype).itemsize
     sizes = cell.layer_sizes(dataset.num_features, dataset.num_classes)
     num_train = len(dataset.train)

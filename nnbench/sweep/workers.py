@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TypeAlias
 from nnbench.grid import Grid
 from nnbench.sweep import job
 from nnbench.sweep.attempt import TOLD, NoRoomError
+from nnbench.sweep.plan import AtOnce
 from nnbench.sweep.supervision import GRACE, name_of_this_process, stopped_by, worker_of
 from nnbench.terminal import SweepProgress
 from nnbench.tracking import contents, record
@@ -96,22 +97,23 @@ def _work(work: Callable[[Send], None], telling: int, parent: str) -> NoReturn:
         os._exit(status)
 
 
-def train(plan: Grid, *, at_once: int) -> None:
-    """Train the cells of a sweep, `at_once` of them side by side, and publish what is done.
+def train(plan: Grid, at_once: AtOnce) -> None:
+    """Train the cells of a sweep, `at_once.cells` of them side by side, and publish what is done.
 
     Left are, as `nnbench.sweep.job.left` tells, those that another command has in hand and those that were killed again
     and again in the company of others. Raises `NoRoomError` if the disk is full and `WorkersError` for a defect.
     """
     with SweepProgress([each.label for each in plan.jobs], shown=plan.jobs[0].config["progress"]) as progress:
-        _Sweep(plan, progress).train(at_once)
+        _Sweep(plan, progress, at_once).train()
 
 
 class _Sweep:
     """The workers of a sweep, and what they are to do."""
 
-    def __init__(self, plan: Grid, progress: SweepProgress):
+    def __init__(self, plan: Grid, progress: SweepProgress, at_once: AtOnce):
         self.plan = plan
         self.progress = progress
+        self.at_once = at_once
         self.waiting = deque(range(len(plan.jobs)))
         self.cells: dict[Worker, int] = {}
         self.publisher: Worker | None = None
@@ -119,10 +121,10 @@ class _Sweep:
         self.rests_until = 0.0
         self.error: Exception | NoRoomError | None = None
 
-    def train(self, at_once: int) -> None:
+    def train(self) -> None:
         """Train all that is waiting."""
         try:
-            self._work(at_once)
+            self._work()
             if self.publisher is not None:
                 self._stop([self.publisher], signal.SIGTERM)
         except BaseException:
@@ -131,16 +133,16 @@ class _Sweep:
         if self.error is not None:
             raise self.error
 
-    def _work(self, at_once: int) -> None:
-        """Keep `at_once` workers busy, and the publisher, until all is done or the time for publishing is up."""
+    def _work(self) -> None:
+        """Keep the workers busy, and the publisher, until all is done or the time for publishing is up."""
         ends, has_read_ahead = inf, False
         while self.cells or self.publisher or (self.waiting and self.error is None):
-            while self.waiting and len(self.cells) < at_once and self.error is None:
+            while self.waiting and len(self.cells) < self.at_once.cells and self.error is None:
                 number = self.waiting.popleft()
                 if job.task(self.plan, number).settled(send=self.progress.tell):
                     self.progress.pass_over()
                     continue
-                self.cells[Worker(partial(_train_cell, self.plan, number, at_once == 1))] = number
+                self.cells[Worker(partial(_train_cell, self.plan, number, self.at_once))] = number
                 self.progress.begin(number, self.plan.jobs[number].config["num_epochs"])
             if not has_read_ahead:  # while the first workers train
                 contents.read_ahead()
@@ -215,8 +217,8 @@ class _Sweep:
                 time.sleep(0.02)
 
 
-def _train_cell(plan: Grid, number: int, alone: bool, send: Send) -> None:
-    job.task(plan, number).run(plan.activation_choices, alone=alone, send=send)
+def _train_cell(plan: Grid, number: int, at_once: AtOnce, send: Send) -> None:
+    job.task(plan, number).run(plan.activation_choices, alone=at_once.cells == 1, at_once=at_once, send=send)
 
 
 def _publish(plan: Grid, folders: Sequence[Path], send: Send) -> None:

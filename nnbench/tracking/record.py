@@ -209,10 +209,11 @@ def write(
     result: CellResult | BaselineResult,
     *,
     started: float,
+    side_by_side: Mapping[str, int] | None = None,
 ) -> Path:
     """Write the record of a cell with a result, whole or not at all; return its folder.
 
-    `started` is seconds since 1970.
+    `started` is seconds since 1970; `side_by_side` says what else was trained meanwhile, which the clocks may show.
     """
     if isinstance(result, BaselineResult):
         facts, write_result = contents.facts_of_baseline(result), partial(contents.write_baseline, result=result)
@@ -220,7 +221,7 @@ def write(
         facts, write_result = contents.facts_of_network(result), partial(contents.write_network, result=result)
         facts["batch_size"] = contents.effective_batch_size(config["batch_size"], len(dataset.train))
     with new_folder(job_folder) as folder:
-        cell = {**facts, "dataset": contents.facts_of_data(dataset)}
+        cell = {**facts, "dataset": contents.facts_of_data(dataset), "side_by_side": side_by_side or {}}
         _write_common(folder, identity, config, choices, cell, started)
         write_result(folder, dataset)
     return job_folder / FOLDER

@@ -69,7 +69,7 @@ def stop_after(num_epochs):
     heard = []
 
     def on_epoch(stage, training):
-        heard.append((stage, training.optimizer.learning_rate.tolist(), training.epoch))
+        heard.append((stage, np.asarray(training.optimizer.learning_rate).tolist(), training.epoch))
         if len(heard) == num_epochs:
             raise StoppedError
 

@@ -1,12 +1,16 @@
 """How many replicas are trained at once changes no result."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from protocol_cases import ALL_DIVERGE, MOONS, Seldom, assert_same_bits, assert_same_results, bits, cell, scores_of
 
+from nnbench.nn import GD
+from nnbench.protocol import stack
 from nnbench.protocol.result import run
 from nnbench.protocol.search import LearningRateGrid, RandomSearch, Range
-from nnbench.protocol.stack import train
+from nnbench.protocol.stack import fastest_size, train
 
 SEEDS = tuple(range(7))
 SETTINGS = {"seeds": SEEDS, "num_epochs": 14, "patience": 3, "target_accuracy": 0.85, "new_optimizer": Seldom}
@@ -80,3 +84,32 @@ def test_no_stack_is_larger_than_asked_for():
     sizes = []
     train(cell(stack_size=2), MOONS, range(5), on_epoch=lambda training: sizes.append(training.model.num_replicas))
     assert sizes == [2] * 10 + [1] * 5
+
+
+@pytest.mark.parametrize("stacks_at_once", [1, 3])
+def test_stacks_in_turns_and_in_threads_change_no_result(monkeypatch, stacks_at_once):
+    settings = SETTINGS | {"patience": 2, "new_optimizer": partial(GD, learning_rate=0.5)}
+    wanted = bits(scores_of(cell(**settings)))
+    monkeypatch.setattr(stack, "PARAMS_OF_A_STACK", 1)  # each replica is a stack of its own
+    assert_same_bits(bits(scores_of(cell(**settings, stacks_at_once=stacks_at_once))), wanted)
+
+
+def test_stacks_in_turns_have_curves_of_all_replicas_meanwhile(monkeypatch):
+    monkeypatch.setattr(stack, "PARAMS_OF_A_STACK", 1)
+    stacks, epochs = [], []
+
+    def on_epoch(training):
+        stacks.extend([training] if training not in stacks else [])
+        if len(stacks) == 3:
+            curves = stack.histories(stacks, min(each.epoch for each in stacks))
+            epochs.append(curves["val/loss"].shape)
+
+    whole = train(cell(num_epochs=3), MOONS, (0, 1, 2), on_epoch=on_epoch)
+
+    assert epochs == [(1, 3)] + [(2, 3)] * 3 + [(3, 3)] * 3
+    np.testing.assert_array_equal(stack.histories(stacks, 3)["val/loss"], whole.history["val/loss"])
+
+
+def test_large_networks_train_in_small_stacks_and_small_ones_in_large():
+    assert fastest_size(cell(hidden=(100_000,)), MOONS) == 1
+    assert fastest_size(cell(hidden=()), MOONS) > 1000

@@ -153,13 +153,16 @@ def test_network_that_is_too_large_is_refused_before_anything_is_allocated():
     assert peak < 50e6
 
 
-def test_network_that_is_too_large_for_all_seeds_at_once_may_fit_in_small_stacks():
+def test_seeds_that_do_not_fit_the_memory_at_once_are_trained_one_stack_after_the_other():
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     (cell,), (dataset,) = cells_and_data("hidden=[1024,1024]", "seeds=2", "optimizer=gd")
     needed = max(map(plan._num_bytes, plan._stacks(cell, dataset)))
     many = replace(cell, seeds=tuple(range(2 * available // needed * 3 // 2)))
-    assert len(plan.too_large([many], [dataset])) == 1
-    assert plan.too_large([replace(many, stack_size=8)], [dataset]) == []
+    assert plan.fitted(cell, dataset) == cell
+    assert plan.fitted(many, dataset).stack_size == 1  # as many as train fastest
+    assert plan.fitted(replace(many, stack_size=3), dataset).stack_size == 3  # who asks for a size gets it
+    assert plan.too_large([many], [dataset]) == []
+    assert len(plan.too_large([replace(many, stack_size=len(many.seeds))], [dataset])) == 1
 
 
 def test_command_that_is_too_large_ends_in_one_line_with_nothing_on_the_disk(tmp_path):
