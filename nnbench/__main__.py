@@ -29,6 +29,17 @@ def in_this_process(sweep: str | None = None, *, forks: bool = False) -> int:
 
     `sweep` is the id of its sweep, whose cells are trained in processes of their own if this one `forks`.
     """
+    try:
+        return _command_line(sweep, forks=forks)
+    except OSError:
+        if not (reason := _why_nothing_is_printed()):
+            raise
+        sys.stderr.write(f"error: standard output cannot be written: {reason}; what is done is safe\n")
+        return 1
+
+
+def _command_line(sweep: str | None, *, forks: bool) -> int:
+    """Do the same, whether or not the results can be printed."""
     for word in [] if sys.argv[1:2] == ["predict"] else sys.argv:  # whose file may have any name
         if any("\ud800" <= character <= "\udfff" for character in word):
             shown = word.encode("ascii", "backslashreplace").decode()
@@ -54,6 +65,17 @@ def in_this_process(sweep: str | None = None, *, forks: bool = False) -> int:
                 raise
             sys.stderr.write("stopped\n")  # before the sweep began, or for the second time
             return 128 + stop
+
+
+def _why_nothing_is_printed() -> str:
+    """Return what keeps standard output from being written, such as a full disk; then nothing more goes there."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try once more at its end
+        return error.strerror or str(error)
+    return ""
 
 
 def _open_streams() -> None:

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nnbench.arguments import refused
+from nnbench.arguments import misplaced, refused
 from nnbench.places import CONF, EXPERIMENTS
 from nnbench.sweep.supervision import WORK, name_of_this_process, stopped_by, tell, worker_of
 
@@ -52,7 +52,12 @@ def run(sweep: str, *, forks: bool = False) -> int:
 
     Cells are trained side by side only if this process `forks`.
     """
-    arguments = get_args_parser().parse_args()
+    arguments, unknown = get_args_parser().parse_known_args()
+    if unknown:
+        from nnbench import terminal
+
+        terminal.print_problems(misplaced(unknown))
+        return 2
     asks_only = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
     if asks_only:
         if problems := refused(arguments):
@@ -163,7 +168,9 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
     from nnbench.sweep import job, outbox, outcome, plan, workers
     from nnbench.sweep.attempt import NoRoomError
     from nnbench.sweep.plan import ALONE
+    from nnbench.tracking.trouble import StoreError
 
+    asks_only = grid.jobs[0].config["dry_run"]
     try:
         is_new = not job.is_begun(grid)
         sweep = job.prepare(grid, datasets)
@@ -177,11 +184,9 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             num_fits = sum(cells[number].num_trainings() for number in left if grid.jobs[number].is_baseline)
             made = plan.make(*networks)
             terminal.print_plan(made, num_fits=num_fits, num_done=len(sweep.done), at_once=at_once.cells)
-        if grid.jobs[0].config["dry_run"]:
-            terminal.print_cells(sweep)
-            return 0
-        _train(grid, at_once)
-        outbox.publish_rest(grid)
+        if not asks_only:
+            _train(grid, at_once)
+            outbox.publish_rest(grid)
     except BaseException as error:
         stop = stopped_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if stop is not None:
@@ -193,12 +198,16 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
         if not isinstance(error, Exception):
             raise
         # Of prepare: whatever MLflow or the disk says; nothing has been trained yet.
-        way_out = "mend it, give another tracking.uri, or train with tracking=none"
-        if isinstance(error, OSError):
-            way_out = "work in a folder that you may write"
         reason = str(error).partition("\n")[0]
-        terminal.print_problems([f"the sweep cannot start: {type(error).__name__}: {reason}; {way_out}"])
+        if isinstance(error, OSError):
+            reason = f"{type(error).__name__}: {reason}; work in a folder that you may write"
+        elif not isinstance(error, StoreError):  # which says itself what to do
+            reason = f"{type(error).__name__}: {reason}; mend it, give another tracking.uri, or use tracking=none"
+        terminal.print_problems([f"the sweep cannot start: {reason}"])
         return 1
+    if asks_only:
+        terminal.print_cells(sweep)
+        return 0
     return outcome.show(grid)
 
 

@@ -7,6 +7,7 @@ because `--help` passes through it, too.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from nnbench.places import CONF, EXPERIMENTS
@@ -14,6 +15,13 @@ from nnbench.places import CONF, EXPERIMENTS
 OPEN = ("hydra/launcher", "hydra.launcher", "hydra.mode", "hydra.sweeper.params")
 FIXED = f"is fixed; of Hydra's own keys only {', '.join(OPEN[:-1])} and {OPEN[-1]} are taken, and no class"
 PLACES = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir")
+
+
+def misplaced(words: Sequence[str]) -> list[str]:
+    """Return a line for each word that Hydra's parser has not taken."""
+    no_flag = "is no flag; see python -m nnbench --help"
+    order = "is out of place: flags such as -m stand before all settings, as in python -m nnbench -m optimizer=adam,gd"
+    return [f"{word} {no_flag if word.startswith('-') else order}" for word in words]
 
 
 def refused(arguments: argparse.Namespace) -> list[str]:

@@ -32,13 +32,17 @@ def commands() -> None:
 @commands.command()
 @click.option("--tracking-uri", help="The store; default: MLFLOW_TRACKING_URI, or mlflow.db in the current folder.")
 def sync(tracking_uri: str | None) -> None:
-    """Publish to MLflow what could not be published when it was trained.
+    """Publish to MLflow what could not be published when it was trained, or was published to a store that is gone.
 
     Exit status: 0 if nothing waits any more, 1 if something does.
     """
-    from nnbench.tracking import publish, record
+    from nnbench.sweep import outbox
+    from nnbench.tracking import publish, record, store, trouble
     from nnbench.tracking.store import without_credentials
 
+    uri = store.resolve(tracking_uri)
+    with suppress(store.StoreError), trouble.bounded(uri, outbox.MOST_SECONDS):  # or its records meet the same
+        outbox.wait_again(outbox.lost(record.find(Path.cwd()), uri))
     outcomes = publish.publish_all(record.unpublished(Path.cwd()), tracking_uri)
     for folder, error in outcomes:
         outcome = (

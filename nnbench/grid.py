@@ -190,6 +190,14 @@ def expand(arguments: argparse.Namespace) -> Grid:
             if key.lstrip("+").partition(".")[0] in OUTPUT_OPTIONS
         ]
 
+        endless = [
+            f"{override.input_line} is an interval, which has no end of values; name those to train, such as "
+            f"{override.get_key_element()}=0.1,0.01"
+            for override in overrides
+            if override.is_interval_sweep()
+        ]
+        if endless:
+            raise ConfigError([*problems, *endless])
         problems += [
             f"{override.input_line} has another order each time it is read; leave out shuffle"
             for override in overrides

@@ -296,7 +296,7 @@ def print_coverage(coverage: "Coverage") -> None:
     if coverage.num_others:
         console.print(f"{_count(coverage.num_others, 'more cell')} of the study outside of this sweep")
     if not coverage.complete and coverage.command:
-        console.print(Text(f"continue with  {coverage.command}"))
+        console.print(Text(_to_go_on(coverage.command, resumes=coverage.resumes)))
 
 
 def print_dataset(dataset: "Dataset") -> None:
@@ -438,11 +438,15 @@ def print_cells(sweep: "SweepFile") -> None:
         out().print(Text(f"{number + 1:4}  {label}{'  (done already)' if mark in sweep.done else why}"))
 
 
-def print_stop(done: int, total: int, command: str | None) -> None:
-    """Print what a stopped sweep has done and the command that continues it."""
+def print_stop(done: int, total: int, command: str | None, *, resumes: bool) -> None:
+    """Print what a stopped sweep has done and the command that continues it, or begins anew if it does not resume."""
     err().print(Text(f"stopped: {done} of {_count(total, 'cell')} done"))
     if command is not None:
-        err().print(Text(f"continue with  {command}"))
+        err().print(Text(_to_go_on(command, resumes=resumes)))
+
+
+def _to_go_on(command: str, *, resumes: bool) -> str:
+    return f"{'continue' if resumes else 'train all of it again'} with  {command}"
 
 
 def print_next(steps: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """What all tests have in common: one BLAS thread, as in a training; workers side by side would wait for each other."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import scipy.linalg  # noqa: F401 - brings a BLAS of its own, which has to be there to be limited
@@ -23,6 +24,16 @@ LONG_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the long files begin first."""
     items.sort(key=lambda item: LONG_FILES.index(item.path.name) if item.path.name in LONG_FILES else len(LONG_FILES))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a store, which takes seconds to make; to be copied to where one is wanted."""
+    from nnbench.tracking import store
+
+    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    store.prepare(f"sqlite:///{database}", "not used")
+    return database
 
 
 @pytest.fixture(autouse=True, scope="session")

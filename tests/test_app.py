@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -109,9 +110,10 @@ def comparison(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory):
+def faulty(tmp_path_factory, empty_database):
     """Return the folder of a sweep with a cell that fails and one that diverges, and how it ended."""
     folder = tmp_path_factory.mktemp("faulty")
+    shutil.copy(empty_database, folder)
     write(folder / "mine.py", FAULTY)
     write(folder / "own" / "optimizer" / "sign.yaml", "_target_: mine.Sign\nlearning_rate: 0.001\n")
     write(folder / "own" / "optimizer" / "broken.yaml", "_target_: mine.Broken\nlearning_rate: 0.001\n")
@@ -121,9 +123,10 @@ def faulty(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
+def stopped(tmp_path_factory, empty_database):
     """Return a folder in which one command was stopped three times and then left alone, and each ending."""
     folder = tmp_path_factory.mktemp("stopped")
+    shutil.copy(empty_database, folder)
     write(folder / "stopping.py", STOPPING)
     yaml = "_target_: stopping.Stopping\nlearning_rate: 0.001\nbeta1: 0.9\nbeta2: 0.999\nepsilon: 1.0e-8\n"
     write(folder / "mine" / "optimizer" / "stopping.yaml", yaml)
@@ -222,8 +225,11 @@ def test_without_resume_a_cell_is_trained_again_with_the_same_result_and_equal_s
 
 
 @pytest.mark.parametrize("num_workers", [2, 4])
-def test_cells_in_parallel_and_in_another_order_give_the_same_results(comparison, tmp_path, num_workers):
+def test_cells_in_parallel_and_in_another_order_give_the_same_results(
+    comparison, tmp_path, empty_database, num_workers
+):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    shutil.copy(empty_database, tmp_path)
     other_order = ["optimizer=rmsprop,adam", "activation=sigmoid,relu"]
     parallel = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={num_workers}"]
 
@@ -310,7 +316,8 @@ def test_a_stopped_sweep_says_what_is_done_and_how_to_go_on(stopped, place, stat
     assert sum(not table.empty for table in results(sweep).values()) == done  # what was stopped has a record, too
 
 
-def test_a_signal_during_the_report_of_a_sweep_ends_it_in_order(tmp_path):
+def test_a_signal_during_the_report_of_a_sweep_ends_it_in_order(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path)
     words = ("-m", "dataset=iris", "hidden=[4]", "seeds=2", "num_epochs=2", "optimizer=gd,adam", "baselines=[]")
     command = [*PYTHON_M, *words]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
@@ -324,7 +331,7 @@ def test_a_signal_during_the_report_of_a_sweep_ends_it_in_order(tmp_path):
                 running.send_signal(signal.SIGTERM)
 
     assert running.returncode == 143
-    assert "the report was stopped; all results are safe" in errors
+    assert "the report was stopped; all results are safe; build it with  python -m nnbench report nnbench " in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.glob("reports/nnbench/.unfinished*"))
 
@@ -400,6 +407,14 @@ def test_one_bad_value_among_fifty_starts_nothing(tmp_path):
 
     assert ended.status == 2
     assert ended.errors == ["num_epochs is 0; it must be an integer, at least 1"]
+    assert outcome(tmp_path) == []
+
+
+def test_a_flag_between_settings_is_refused_in_a_line(tmp_path):
+    ended = run(tmp_path, "dataset=iris", "-m", "seeds=1,2")
+
+    assert (ended.status, len(ended.err.splitlines())) == (2, 1)
+    assert "seeds=1,2 is out of place: flags such as -m stand before all settings" in ended.errors[0]
     assert outcome(tmp_path) == []
 
 
@@ -502,7 +517,8 @@ def test_mnist_is_learned_by_one_hidden_layer(tmp_path):
     assert results(newest_sweep(tmp_path))["adam relu"]["test/accuracy"].mean() >= 0.975
 
 
-def test_results_of_earlier_sweeps_are_labelled_by_the_sweep_that_shows_them(tmp_path):
+def test_results_of_earlier_sweeps_are_labelled_by_the_sweep_that_shows_them(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path)
     short = ("seeds=2", "num_epochs=2", "report=false")
     for rate in ("0.1", "0.0001"):
         assert run(tmp_path, f"optimizer.learning_rate={rate}", *short).status == 0

@@ -274,6 +274,12 @@ def test_a_sweep_of_more_cells_than_can_be_planned_is_refused_at_once(text):
     ]
 
 
+def test_an_interval_is_refused_with_what_to_write_instead():
+    (line,) = problems_of("-m", "optimizer.learning_rate=interval(0,1)")
+
+    assert line.endswith("name those to train, such as optimizer.learning_rate=0.1,0.01")
+
+
 @pytest.mark.parametrize("text", ["range(1,5,0)", "range(0,nan)", "interval(0,1)"])
 def test_a_range_that_is_none_is_refused_in_one_line(text):
     assert len(problems_of("-m", f"optimizer.learning_rate={text}")) == 1

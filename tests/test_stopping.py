@@ -9,8 +9,22 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from command_line import PYTHON_M, newest_sweep, records, results, run
-from trouble import OWN, ask, cell_runs, children, descendants, is_running, send, start, wait_for_a_cell, wait_until
+from trouble import (
+    OWN,
+    QUICK,
+    ask,
+    cell_runs,
+    children,
+    descendants,
+    is_running,
+    send,
+    start,
+    wait_for_a_cell,
+    wait_until,
+)
 from trouble import write_rules as rules
+
+from nnbench.sweep import supervision
 
 LONG = (*OWN, "optimizer=slow", "activation=relu,tanh,sigmoid", "num_epochs=200", "progress=false")
 PARALLEL = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -40,8 +54,8 @@ def test_parent_that_is_killed_takes_all_its_workers_along(tmp_path, launcher):
     [(signal.SIGINT, 130, "none"), (signal.SIGTERM, 143, "mlflow")],
     ids=["INT", "TERM"],
 )
-def test_signal_to_a_whole_group_is_one_signal(tmp_path, launcher, number, status, tracking):
-    command = start(rules(tmp_path), *LONG, *launcher, f"tracking={tracking}")
+def test_signal_to_a_whole_group_is_one_signal(tmp_path, empty_database, launcher, number, status, tracking):
+    command = start(rules(tmp_path, empty_database), *LONG, *launcher, f"tracking={tracking}")
     wait_for_a_cell(tmp_path, command)
     family = descendants(command.pid)
     time.sleep(0.3)
@@ -85,15 +99,27 @@ while True:
 """
 
 
+GRACE = 1.0  # seconds, in place of nnbench's own
+
+
 def test_process_that_heeds_no_sigterm_is_killed_in_ten_seconds(tmp_path):
     (tmp_path / "mine.py").write_text(STUBBORN)
-    command = start(tmp_path, "plugins=[mine]", "tracking=none")
+    impatient = f"""
+import sys
+from nnbench.__main__ import main
+from nnbench.sweep import supervision
+
+supervision.GRACE = {GRACE}
+sys.argv = ["nnbench", "plugins=[mine]", "tracking=none"]
+sys.exit(main())
+"""
+    command = start(tmp_path, program=(sys.executable, "-c", impatient))
     wait_until((tmp_path / "deaf").exists, "the plugin")
     (child,) = children(command.pid)
 
     command.terminate()
 
-    assert command.wait(timeout=10) == 143
+    assert command.wait(timeout=GRACE + 10 - supervision.GRACE) == 143
     assert not is_running(child)
 
 
@@ -114,8 +140,8 @@ def test_signal_that_is_to_be_ignored_is_ignored(tmp_path):
 @pytest.mark.parametrize(
     "options", [("tracking=mlflow",), (*PARALLEL, "tracking=none")], ids=["serial, tracked", "parallel, untracked"]
 )
-def test_process_that_trains_is_replaced_when_it_is_killed(tmp_path, options):
-    folder = rules(tmp_path)
+def test_process_that_trains_is_replaced_when_it_is_killed(tmp_path, empty_database, options):
+    folder = rules(tmp_path, empty_database)
     short = (*OWN, "optimizer=slow", "activation=relu,tanh,sigmoid", "num_epochs=40")
     command = start(folder, *short, *options)
     wait_for_a_cell(folder, command)
@@ -168,8 +194,8 @@ def workers(command):
     ],
     ids=["serial", "parallel"],
 )
-def test_one_cell_that_kills_its_process_costs_one_cell(tmp_path, launcher, names):
-    ended = run(rules(tmp_path), *OWN, f"optimizer={names}", "num_epochs=5", *launcher)
+def test_one_cell_that_kills_its_process_costs_one_cell(tmp_path, empty_database, launcher, names):
+    ended = run(rules(tmp_path, empty_database), *OWN, f"optimizer={names}", "num_epochs=5", *launcher)
 
     assert ended.status == 1
     reasons = {
@@ -200,25 +226,26 @@ def test_long_cell_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
         *OWN,
         "tracking=none",
         "optimizer=slow",
-        "num_epochs=150",
+        "num_epochs=100",
         "tuning=learning_rate",
         "tuning.num_trials=3",
         "tuning.seeds=1",
     )
     command = start(folder, *long)
     wait_until(lambda: list(folder.glob(".nnbench/checkpoints/*/*.npz")), "a checkpoint")
-    time.sleep(1.5)
+    time.sleep(0.5)
+    family = descendants(command.pid)
     command.kill()
     command.wait()
-    time.sleep(1.5)
+    wait_until(lambda: not any(map(is_running, family)), "the end of the one that trained", seconds=10)
 
-    ended = run(folder, *long)
+    ended = run(folder, *long, **QUICK)
 
     assert ended.status == 0, ended.err
     assert "goes on after epoch " in ended.err
     assert not list(folder.glob(".nnbench/checkpoints/*"))
     (continued,) = results(newest_sweep(folder)).values()
     other = rules(tmp_path / "other")
-    assert run(other, *long).status == 0
+    assert run(other, *long, **QUICK).status == 0
     (undisturbed,) = results(newest_sweep(other)).values()
     pd.testing.assert_frame_equal(continued, undisturbed, check_exact=True)

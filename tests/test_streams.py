@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from command_line import PYTHON_M, newest_sweep, records
 from trouble import OWN, wait_until, write_rules
@@ -32,6 +33,21 @@ def test_command_whose_streams_are_closed_trains(tmp_path):
     ended = subprocess.run((*closed, *SWEEP), cwd=folder, env=environment(), timeout=120)
     assert ended.returncode == 0
     assert [cell.status for cell in records(newest_sweep(folder)).values()] == ["finished"] * 2
+
+
+def test_results_that_cannot_be_printed_are_one_error(tmp_path):
+    train = ("dataset=iris", "hidden=[4]", "seeds=1", "num_epochs=1", "tracking=none", "progress=false")
+    for words, buffered in ((train, "1"), (("sync",), "1"), (("sync",), "")):
+        with Path("/dev/full").open("w") as full:
+            ended = subprocess.run(
+                (*PYTHON_M, *words), cwd=tmp_path, env=environment() | {"PYTHONUNBUFFERED": buffered},
+                stdout=full, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        assert ended.returncode == 1
+        assert ended.stderr.splitlines()[-1].startswith("error: standard output cannot be written: No space left on")
+        assert "Traceback" not in ended.stderr
+        assert "Exception ignored" not in ended.stderr
+    assert len(list(tmp_path.glob("outputs/*/record"))) == 1
 
 
 def test_folder_that_is_gone_is_one_line(tmp_path):

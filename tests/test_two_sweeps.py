@@ -2,11 +2,22 @@
 
 import re
 import signal
-import time
 
 import pytest
 from command_line import results, run
-from trouble import OWN, cell_runs, children, send, start, wait_for_a_cell, wait_until, write_rules
+from trouble import (
+    OWN,
+    QUICK,
+    cell_runs,
+    children,
+    descendants,
+    is_running,
+    send,
+    start,
+    wait_for_a_cell,
+    wait_until,
+    write_rules,
+)
 
 SAME = (*OWN, "optimizer=slow", "activation=relu,tanh,sigmoid,leaky_relu", "num_epochs=40")
 LABELS = ["slow leaky_relu", "slow relu", "slow sigmoid", "slow tanh"]
@@ -14,6 +25,7 @@ LABELS = ["slow leaky_relu", "slow relu", "slow sigmoid", "slow tanh"]
 
 @pytest.fixture
 def folder(tmp_path):
+    """A folder without a store."""
     return write_rules(tmp_path)
 
 
@@ -21,7 +33,8 @@ def sweeps(folder):
     return sorted((folder / "multirun").iterdir())
 
 
-def test_same_sweep_started_twice_shares_the_work(folder):
+def test_same_sweep_started_twice_shares_the_work(tmp_path, empty_database):
+    folder = write_rules(tmp_path, empty_database)
     commands = [start(folder, *SAME), start(folder, *SAME)]
 
     assert [command.wait(timeout=200) for command in commands] == [0, 0], (folder / "words").read_text()
@@ -68,11 +81,12 @@ def test_resume_false_asks_nobody(folder):
 def test_claim_of_a_process_that_was_killed_is_free(folder):
     command = start(folder, *SAME, "tracking=none")
     wait_for_a_cell(folder, command)
+    family = descendants(command.pid)
     command.kill()
     command.wait()
-    time.sleep(1.5)
+    wait_until(lambda: not any(map(is_running, family)), "the end of the one that trained", seconds=10)
 
-    ended = run(folder, *SAME, "tracking=none")
+    ended = run(folder, *SAME, "tracking=none", **QUICK)
 
     assert ended.status == 0
     assert "is in the hands of" not in ended.err

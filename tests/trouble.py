@@ -1,10 +1,12 @@
 """What the tests of faults share: optimizers that get their process into trouble, and commands to be disturbed."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -25,11 +27,11 @@ nnbench.sweep.attempt.SAVE_EVERY = 0.2
 
 
 class Slow(GD):
-    """Takes 5 ms for a step."""
+    """Takes 5 ms for a step, unless it is told to be quick."""
 
     def step(self, grads, factor=1.0):
         super().step(grads, factor)
-        time.sleep(0.005)
+        time.sleep(0.0 if "QUICK" in os.environ else 0.005)
 
 
 class Killed(Slow):
@@ -71,25 +73,28 @@ class Warning(GD):
         warnings.warn("an error by now", UserWarning)
 '''
 NAMES = ("slow", "killed", "leaving", "quitting", "hungry", "endless", "warning")
+QUICK = {"QUICK": "yes"}  # in the environment of a command; its results are the same
 OWN = ("-m", "--config-dir=own", "plugins=[rules]", "dataset=iris", "hidden=[4]", "report=false", "seeds=2")
 
 
-def write_rules(folder: Path) -> Path:
-    """Write the rules and their yaml files into a folder; return it."""
+def write_rules(folder: Path, database: Path | None = None) -> Path:
+    """Write the rules and their yaml files into a folder, and a copy of the database of a store; return the folder."""
     (folder / "own" / "optimizer").mkdir(parents=True)
     (folder / "rules.py").write_text(RULES, encoding="utf-8")
     for name in NAMES:
         text = f"_target_: rules.{name.title()}\nlearning_rate: 0.1\n"
         (folder / "own" / "optimizer" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    if database is not None:
+        shutil.copy(database, folder / "mlflow.db")
     return folder
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, program: Sequence[str] = PYTHON_M) -> subprocess.Popen[str]:
     """Start a command in a folder and in a process group of its own, as a shell does; its words go to a file."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "NNBENCH"))}
     with (folder / "words").open("a", encoding="utf-8") as words:
         return subprocess.Popen(
-            [*PYTHON_M, *arguments],
+            [*program, *arguments],
             cwd=folder,
             env=environment | {"COLUMNS": "200"},
             stdout=words,
@@ -146,6 +151,17 @@ def wait_for_a_cell(folder: Path, command: subprocess.Popen) -> None:
         ),
         "a cell",
     )
+
+
+def num_results(folder: Path) -> int:
+    """Return how many cells have been trained to the end in a folder, whether MLflow knows it yet or not."""
+    return len(list(folder.glob(".nnbench/cells/*/result.json")))
+
+
+def wait_for_a_result(folder: Path, command: subprocess.Popen) -> None:
+    """Wait until a command has trained a cell, or has ended."""
+    before = num_results(folder)
+    wait_until(lambda: command.poll() is not None or num_results(folder) > before, "a result")
 
 
 def send(process: int, number: signal.Signals) -> None:

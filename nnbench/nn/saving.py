@@ -39,7 +39,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
@@ -65,9 +65,9 @@ def _digest(file: BinaryIO, size: int) -> bytes:
     return digest.hexdigest().encode()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Force the names of a folder's files to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Force a file, or the names of a folder's files, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

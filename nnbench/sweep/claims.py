@@ -40,16 +40,27 @@ class Claim:
 
     @contextmanager
     def taken(self, sweep: str) -> Iterator[bool]:
-        """Take the claim if nobody has it, and tell whether this process has it now."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Take the claim if nobody has it, and tell whether this process has it now.
+
+        Where something else lies in the place of the lock nobody can have it; then the cell is trained without.
+        """
+        lock = FileLock(self.folder / "lock", timeout=0)
         try:
-            with FileLock(self.folder / "lock", timeout=0):
-                since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-                with suppress(OSError):  # the lock counts, this is for people
-                    self._write(HOLDER, {"process": process.mark(), "sweep": sweep, "since": since})
-                yield True
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except Timeout:
             yield False
+            return
+        except OSError:
+            yield True
+            return
+        try:
+            since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+            with suppress(OSError):  # the lock counts, this is for people
+                self._write(HOLDER, {"process": process.mark(), "sweep": sweep, "since": since})
+            yield True
+        finally:
+            lock.release()
 
     def holder(self) -> str:
         """Return who holds the claim, in words."""

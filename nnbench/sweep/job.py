@@ -66,10 +66,13 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         choices=[_choices(job) for job in plan.jobs],
         fingerprints=marks,
         results_before=_results_before(marks),
+        resume=first.config["resume"],
         about=first.config["about"],
         to_reach=first.config["to_reach"],
     )
     asked_only = first.config["dry_run"]
+    if not asked_only:
+        record.sweep_up(Path.cwd())
     if first.config["resume"] and not asked_only:
         claims.prepare(Path.cwd())
     if first.tracked:
@@ -78,28 +81,34 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         uri = store.resolve(first.tracking_uri)
         if first.tracking_uri and store.without_credentials(first.tracking_uri) != first.tracking_uri:
             raise StoreError(IN_A_FILE, "refusal")
-        store_is_out = False
+        seconds = None if store.is_local(uri) else outbox.MOST_SECONDS  # a large file is read for as long as it takes
+        waiting: dict[str, str] = {}
         try:
             if not asked_only:
-                with bounded(uri):
+                with bounded(uri, seconds):
                     _open_store(first)
                 outbox.publish("before the training")
                 wake(uri)  # though that may have taken too long
-            with bounded(uri):
+            with bounded(uri, seconds):
                 if not asked_only:
                     publish.close_abandoned(uri, first.experiment)
                 if first.config["resume"] and store.exists(uri):
                     sweep = replace(sweep, finished=_finished(first, sweep.fingerprints))
+                if first.config["resume"]:
+                    waiting = outbox.results(first, sweep, store_is_out=False)
                 if plan.multirun and not asked_only:
                     outbox.announce(first, sweep)
         except StoreError as error:
             if error.kind != "outage" and store.is_local(uri):
                 raise  # a file that cannot be used now will not mend itself
-            store_is_out = True
             TOLD.add(str(error))
             say(f"warning: {error}; training goes on, python -m nnbench sync publishes it")
-        if first.config["resume"]:
-            sweep = replace(sweep, waiting=outbox.results(first, sweep, store_is_out=store_is_out))
+            if first.config["resume"]:
+                waiting = outbox.results(first, sweep, store_is_out=True)
+        else:
+            if not asked_only:
+                outbox.wait_again(map(Path, waiting.values()))
+        sweep = replace(sweep, waiting=waiting)
     if not asked_only:
         sweep.write(plan.folder)
     return sweep

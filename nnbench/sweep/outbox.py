@@ -1,6 +1,8 @@
 """What MLflow lacks: records below the current folder that wait for the store, and a sweep that it has not heard of."""
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,24 +26,53 @@ def announce(first: Job, sweep: SweepFile) -> None:
 def results(first: Job, sweep: SweepFile, *, store_is_out: bool) -> dict[str, str]:
     """Return the record folder of each fingerprint of a sweep whose result the store lacks, of several the newest.
 
-    If the store cannot be asked, it may be one that it has: all the same a result.
+    It may lack what it was told, too, see `lost`. If it cannot be asked, each may be one that it has: all the same a
+    result. Raises StoreError.
     """
     from nnbench.tracking import store
 
     wanted = set(sweep.fingerprints) - set(sweep.finished)
-    found: dict[str, str] = {}
-    for folder in record.find(Path.cwd()) if store_is_out else record.unpublished(Path.cwd()):
-        try:
+    uri = store.resolve(first.tracking_uri)
+    folders = []
+    for folder in record.find(Path.cwd()) if wanted else []:
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # damaged, as `sync` will say
             told = json.loads((folder / record.CELL).read_text(encoding="utf-8"))
-            if told["identity"]["fingerprint"] not in wanted or told["status"] not in record.WITH_RESULT:
-                continue  # most of them, so the rest is not read
+            if told["identity"]["fingerprint"] in wanted and told["status"] in record.WITH_RESULT:
+                folders.append(folder)  # few of them, so the rest is not read
+    if not store_is_out:
+        gone = lost(folders, uri)
+        folders = [folder for folder in folders if folder in gone or record.publication(folder) is None]
+    found: dict[str, str] = {}
+    for folder in folders:
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             cell = record.read(folder)
-            uri = store.resolve(cell.config["tracking"].get("uri"))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # damaged, as `sync` will say
-            continue
-        if cell.experiment == first.experiment and uri == store.resolve(first.tracking_uri):
-            found[cell.identity.fingerprint] = str(folder)
+            if cell.experiment == first.experiment and store.resolve(cell.config["tracking"].get("uri")) == uri:
+                found[cell.identity.fingerprint] = str(folder)
     return found
+
+
+def lost(folders: Iterable[Path], uri: str) -> set[Path]:
+    """Return those of some record folders that were published to the store at a resolved URI, which lacks their runs.
+
+    So that store was deleted or moved away, and this is another one. A run that somebody has deleted in it is not
+    lost: the store has it still, and whoever deleted it wants its cell trained again. Raises StoreError.
+    """
+    from nnbench.tracking import read
+
+    notes = {folder: record.publication(folder) for folder in folders}
+    runs = {folder: note[0] for folder, note in notes.items() if note is not None and note[1] == uri}
+    known = read.known_runs(uri, set(runs.values()))
+    return {folder for folder, run_id in runs.items() if run_id not in known}
+
+
+def wait_again(folders: Iterable[Path]) -> None:
+    """Let those of some records be published once more that were published and `lost`; say how many."""
+    notes = [note for folder in folders if (note := folder.parent / record.PUBLISHED).exists()]
+    for note in notes:
+        note.unlink(missing_ok=True)
+    if notes:
+        say(f"{len(notes)} {'record' if len(notes) == 1 else 'records'} had been published to a store that is gone; "
+            "the new one gets them, too")  # fmt: skip
 
 
 def publish(when: str) -> int:

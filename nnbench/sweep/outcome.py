@@ -44,16 +44,18 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
     if failures:
         terminal.print_failures(failures)
     if stopped_by is not None:
-        terminal.print_stop(len(found), len(plan.jobs), plan.command if plan.jobs[0].tracked else None)
+        first = plan.jobs[0]
+        command = plan.command if first.tracked else None
+        terminal.print_stop(len(found), len(plan.jobs), command, resumes=first.config["resume"])
         return 128 + stopped_by
     if found and plan.jobs[0].tracked:
         command = f"python -m nnbench report {shlex.quote(plan.jobs[0].experiment)} --sweep {plan.sweep}"
-        terminal.print_next({"browse": "python -m nnbench ui", "report": _report(plan) or command})
+        terminal.print_next({"browse": "python -m nnbench ui", "report": _report(plan, command) or command})
     return 1 if failures else 0
 
 
-def _report(plan: Grid) -> str:
-    """Build the report of a multirun that asks for one; return where it is, or nothing.
+def _report(plan: Grid, command: str) -> str:
+    """Build the report of a multirun that asks for one; return where it is, or nothing. `command` builds it later.
 
     Whatever keeps it from being built, the results are safe and the command can be given again, so this is a line and
     no failure; only Ctrl-C and SIGTERM are obeyed.
@@ -75,7 +77,7 @@ def _report(plan: Grid) -> str:
         terminal.print_problems([f"the report was not built: {reason}"])
         return ""
     except (KeyboardInterrupt, SystemExit):
-        terminal.say("the report was stopped; all results are safe")
+        terminal.say(f"the report was stopped; all results are safe; build it with  {command}")
         raise
     if report.not_logged:
         terminal.print_problems([f"the store has no copy of the report: {report.not_logged}"])

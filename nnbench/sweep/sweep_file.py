@@ -18,6 +18,7 @@ class SweepFile:
     labels: list[str]
     choices: list[dict[str, str]]  # the names chosen in each group
     fingerprints: list[str]
+    resume: bool = True  # whether the command, given again, leaves out what is done
     about: dict[str, str] | None = None  # what the study says of itself, see `nnbench.protocol.study`
     to_reach: list[dict[str, Any]] = field(default_factory=list)
     finished: dict[str, str] = field(default_factory=dict)  # fingerprint -> id of the run that has the result already

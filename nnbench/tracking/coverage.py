@@ -31,6 +31,7 @@ class Coverage:
     num_others: int = 0  # cells of the study that are not of this sweep
     about: Mapping[str, str] | None = None  # what the study says of itself, see `nnbench.protocol.study`
     to_reach: Sequence[Mapping[str, Any]] = ()
+    resumes: bool = True  # whether `command` leaves out what is done
     planned: frozenset[str] = frozenset()  # fingerprints of the cells that `command` trains, of a sweep or the newest
 
     @property
@@ -133,9 +134,10 @@ def of_study(
 
 
 def _of_study_itself(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a plan has of the words and the bands of its study, and which cells it trains."""
+    """Return what a plan has of the words and the bands of its study, and which cells it trains, given again."""
     planned = frozenset(plan["fingerprints"]) if plan["command"] else frozenset()
-    return {"about": plan.get("about"), "to_reach": plan.get("to_reach") or (), "planned": planned}
+    of_study = {"about": plan.get("about"), "to_reach": plan.get("to_reach") or ()}
+    return {**of_study, "resumes": plan.get("resume", True), "planned": planned}
 
 
 def _plan_of(attempts: Sequence[Attempt]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 MOST_EXPERIMENTS = 10_000
+MOST_ASKED = 200  # runs in one question
 CELL_KINDS = ("cell", "baseline")  # kinds of runs that are one cell each
 WITH_RESULT = ("done", "diverged")  # states of an attempt
 MOST_DOWNLOADS = 8  # records at once
@@ -117,6 +118,25 @@ def runs_by_id(uri: str, beginning: str) -> "list[Run]":
     client = store.client(uri)
     experiments = [found.experiment_id for found in client.search_experiments(max_results=MOST_EXPERIMENTS)]
     return list(client.search_runs(experiments, f"attributes.run_id LIKE '{beginning}%'", max_results=2))
+
+
+def known_runs(uri: str, run_ids: Collection[str]) -> set[str]:
+    """Return those runs that the store at a resolved URI has, deleted ones included; none where there is no store."""
+    if not run_ids or not store.exists(uri):
+        return set()
+    from mlflow.entities import ViewType
+
+    client = store.client(uri)
+    found = client.search_experiments(view_type=ViewType.ALL, max_results=MOST_EXPERIMENTS)
+    experiments, wanted = [experiment.experiment_id for experiment in found], sorted(run_ids)
+    known: set[str] = set()
+    for start in range(0, len(wanted), MOST_ASKED):
+        some = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + MOST_ASKED])
+        runs = client.search_runs(
+            experiments, f"attributes.run_id IN ({some})", run_view_type=ViewType.ALL, max_results=MOST_ASKED
+        )
+        known |= {run.info.run_id for run in runs}
+    return known
 
 
 def fetch_network(uri: str, run_id: str, folder: Path) -> Path:

@@ -21,6 +21,7 @@ import yaml
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
+from nnbench.nn.saving import sync
 from nnbench.protocol.baselines import BaselineResult
 from nnbench.protocol.fingerprint import PROTOCOL_VERSION, is_baseline
 from nnbench.protocol.naming import data_labels
@@ -42,6 +43,7 @@ UNTOLD_OF_DATA = {
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one
 CELL = "cell.json"
 WITH_RESULT = ("finished", "diverged")  # statuses
+WRITTEN_BY_NOW = 3600.0  # seconds after which nobody writes a record any more
 ERROR_LOG = "error.log"
 PREDICTIONS = contents.PREDICTIONS
 SAMPLES = contents.SAMPLES
@@ -339,6 +341,15 @@ def find(root: Path) -> list[Path]:
     return sorted(times, key=lambda folder: times[folder])
 
 
+def sweep_up(root: Path) -> None:
+    """Delete what processes that were killed while they wrote a record have left below the output folders of `root`."""
+    for place in PLACES:
+        for folder in (root / place).glob(f"**/{FOLDER}.*.tmp"):
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > WRITTEN_BY_NOW:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def new_folder(job_folder: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes the record folder if all goes well, and nothing otherwise."""
@@ -373,13 +384,13 @@ def _finish(temporary: Path, final: Path) -> None:
         content = path.read_bytes()
         name = path.relative_to(temporary).as_posix()
         manifest[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        store.sync(path)
+        sync(path)
     contents.write_json(temporary / MANIFEST, manifest)
     for path in (temporary / MANIFEST, *temporary.glob("*/"), temporary):
-        store.sync(path)
+        sync(path)
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
-    store.sync(final.parent)
+    sync(final.parent)
 
 
 def _write_common(
@@ -401,6 +412,17 @@ def _write_common(
     text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     contents.write_json(folder / "environment.json", environment())
+
+
+def publication(folder: Path) -> tuple[str, str] | None:
+    """Return the run of a record folder and the URI of its store, as noted when it was published; None if it waits."""
+    try:
+        note = json.loads((folder.parent / PUBLISHED).read_text(encoding="utf-8"))
+        return str(note["run_id"]), str(note["uri"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it is published all the same
+        return "", ""
 
 
 def unpublished(root: Path) -> Iterator[Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, unquote, urlsplit
 
+from nnbench.nn.saving import sync
 from nnbench.tracking.credentials import complete, hide, without_credentials
 from nnbench.tracking.trouble import (
     MOVE_AWAY,
@@ -253,8 +254,8 @@ def _create_database(path: Path) -> None:
                     "refusal",
                 )
         temporary = path.with_name(f"{path.name}.tmp")
-        for leftover in path.parent.glob(f"{temporary.name}*"):  # of a process that was killed; SQLite's journal, too
-            leftover.unlink()
+        for kind in ("", "-journal", "-wal", "-shm"):  # of a process that was killed; SQLite's own files, too
+            temporary.with_name(f"{temporary.name}{kind}").unlink(missing_ok=True)
         try:
             sqlite3.connect(temporary).close()
         except sqlite3.Error as error:  # MLflow would try again for minutes; SQLite takes no path of 512 characters
@@ -295,15 +296,6 @@ def _check_database(uri: str) -> None:
         )
     if missing := set(Base.metadata.tables) - found:
         raise of_another_version(uri, f"it has no table {min(missing)}")
-
-
-def sync(path: Path) -> None:
-    """Force a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def file_system(path: Path) -> str:

@@ -9,10 +9,13 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from time import perf_counter
 from typing import Any, Literal
 
@@ -20,6 +23,7 @@ from nnbench.tracking.credentials import without_credentials
 
 SQLITE = "sqlite:///"
 REST = 60.0  # seconds in which a store that was in trouble is not asked again
+LONGEST_CALL = 300.0  # seconds of one call of a server where there is no deadline; a record may be large
 LONGEST = 300  # characters of what a store says
 MOVE_AWAY = "or move it away, and the next training makes a new one"
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -58,13 +62,45 @@ class OneLine:
         def call(*arguments: Any, **options: Any) -> Any:
             deadline = _deadline.get()
             if deadline is not None and perf_counter() > deadline:
-                raise StoreError(f"{self._uri} is slow; what is left is sent later", "outage")
+                raise _slow(self._uri)
             if _identity(self._uri) != self._file:  # or MLflow would go on with the file that has lost its name
                 raise StoreError(f"{place(self._uri)} has been removed or replaced since this command began", "refusal")
+            asked = partial(found, *arguments, **options)
+            if not self._uri.startswith(SQLITE):
+                return _in_time(self._uri, asked, deadline)
             with in_one_line(self._uri):
-                return found(*arguments, **options)
+                return asked()
 
         return call
+
+
+def _in_time(uri: str, ask: Callable[[], Any], deadline: float | None) -> Any:
+    """Return what a server answers; StoreError at the deadline, or without one after LONGEST_CALL.
+
+    The time-out of HTTP is that of a single read, so a server that sends a byte now and then is within it for ever. The
+    thread that reads cannot be ended: it is left behind, and ends with the process or with the answer.
+    """
+    answer: Future[Any] = Future()
+
+    def wait() -> None:
+        try:
+            with in_one_line(uri):
+                answer.set_result(ask())
+        except BaseException as error:  # whoever asked gets it
+            answer.set_exception(error)
+
+    Thread(target=copy_context().run, args=(wait,), daemon=True).start()
+    try:
+        return answer.result(LONGEST_CALL if deadline is None else deadline - perf_counter())
+    except TimeoutError:  # of the waiting: those of the call are StoreErrors
+        raise _slow(uri, None if deadline else LONGEST_CALL) from None
+
+
+def _slow(uri: str, seconds: float | None = None) -> StoreError:
+    """Return the error of a server that has not answered in so many seconds, by default those of a deadline."""
+    if seconds is None:
+        return StoreError(f"{uri} is slow; what is left is sent later", "outage")
+    return StoreError(f"{uri} is slow: an answer has not come to its end in {seconds:g} s", "outage")
 
 
 @contextmanager
@@ -83,7 +119,8 @@ def in_one_line(uri: str) -> Iterator[None]:
 def bounded(uri: str, seconds: float | None = None) -> Iterator[None]:
     """Ask the store at a resolved URI for no longer than so many seconds, and not at all for a minute after an outage.
 
-    A single call takes as long as MLflow waits: for a server MLFLOW_HTTP_REQUEST_TIMEOUT, for a database 20 s.
+    A call of a server is given up then, and earlier where nothing comes for MLFLOW_HTTP_REQUEST_TIMEOUT; a call of a
+    database that has begun takes as long as MLflow waits for a lock, 20 s.
     """
     until, why = _resting.get(uri, (0.0, ""))
     if perf_counter() < until:

@@ -46,7 +46,7 @@ def test_trouble_behind_a_result_takes_it_not_back(tmp_path, monkeypatch):
 
     ended = place.give("-m", *OWN, *TINY, "num_epochs=3", "seeds=1", "optimizer=gd,adam")
 
-    assert ended.status == 0
+    assert ended.status == 0, ended.err
     assert ended.err.count("what came behind its result failed: BrokenPipeError: nobody reads what is said") == 2
     assert [record.read(folder).status for folder in record.find(tmp_path)] == ["finished", "finished"]
     assert [status for name in ("gd relu", "adam relu") for status, _ in place.runs(name)] == ["FINISHED"] * 2

@@ -47,6 +47,19 @@ def test_claim_is_of_one_process_and_free_when_that_is_killed(tmp_path):
     assert f"process {os.getpid()} on " in claim.holder()
 
 
+@pytest.mark.parametrize("place", ["lock", "."], ids=["folder", "file"])
+def test_what_lies_in_the_place_of_a_lock_costs_no_cell(tmp_path, place):
+    claim = Claim(tmp_path, MARK)
+    if place == "lock":
+        (claim.folder / "lock").mkdir(parents=True)
+    else:
+        claim.folder.parent.mkdir(parents=True)
+        claim.folder.write_text("a file in the place of the folder")
+    with claim.taken("mine") as taken:
+        assert taken
+    assert claim.result() is None
+
+
 def test_claim_is_given_back_when_its_cell_raises(tmp_path):
     claim = Claim(tmp_path, MARK)
     try:

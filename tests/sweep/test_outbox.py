@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import assert_same, results
 from hydra._internal.utils import get_args_parser
 from sweep_cases import TINY, Place
 
@@ -18,7 +19,7 @@ import nnbench.sweep.attempt
 from nnbench import app, grid
 from nnbench.sweep import job, outbox
 from nnbench.terminal import CellProgress
-from nnbench.tracking import publish, record, store, trouble
+from nnbench.tracking import publish, read, record, store, trouble
 
 # Does at its tenth step, in the training of its only cell, what a file says.
 DOING = """
@@ -54,18 +55,10 @@ DOWN = "http://127.0.0.1:9"  # where nothing listens
 ALL_ONCE = {"gd relu": 1, "doing relu": 1, "adam relu": 1}
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """The database of a store, which takes seconds to make."""
-    folder = tmp_path_factory.mktemp("empty")
-    store.prepare(f"sqlite:///{folder}/mlflow.db", "not used")
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
-def place(tmp_path, monkeypatch, empty_store):
+def place(tmp_path, monkeypatch, empty_database):
     """A folder with a rule that does as it is told, and curves that go to MLflow at each epoch."""
-    shutil.copy(empty_store, tmp_path)
+    shutil.copy(empty_database, tmp_path)
     (tmp_path / "rules.py").write_text(DOING)
     (tmp_path / "own" / "optimizer").mkdir(parents=True)
     (tmp_path / "own" / "optimizer" / "doing.yaml").write_text("_target_: rules.Doing\nlearning_rate: 0.1\n")
@@ -124,6 +117,70 @@ def test_store_that_is_removed_under_way_loses_no_result_of_the_cells_behind(pla
     moved = shutil.copytree(place.folder, place.folder.parent / "moved")  # as this process knows the one that is gone
     assert Place(moved).give("sync").out.endswith("2 published, 0 still waiting\n")
     assert finished(Place(moved)) == {"doing relu": 1, "adam relu": 1}
+
+
+def forget_stores():
+    """Let this process know as little of any store as the next command does, which is another process."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for engine in SqlAlchemyStore._engine_map.values():  # they would go on with the file that has lost its name
+        engine.dispose()
+    store.client.cache_clear()
+    store.experiment_id.cache_clear()
+
+
+@pytest.fixture
+def replaced(place, empty_database):
+    """A folder with a sweep of three cells, the last of them trained twice, whose store is gone and another is there.
+
+    And the newest sweep's own results.
+    """
+    words = ("-m", *TINY, "num_epochs=5", "seeds=1", "optimizer=gd,adam,nesterov")
+    assert place.give("-m", *TINY, "num_epochs=5", "seeds=1", "optimizer=nesterov").status == 0
+    assert place.give(*words, "resume=false").status == 0
+    before = results(place.newest_sweep)
+    (place.folder / "mlflow.db").unlink()
+    shutil.rmtree(place.folder / "mlartifacts")
+    shutil.copy(empty_database, place.folder)
+    forget_stores()
+    return place, words, before
+
+
+def test_results_of_a_store_that_is_gone_are_published_to_the_new_one_and_not_trained_again(replaced):
+    place, words, before = replaced
+    (damaged,) = place.newest_sweep.glob(f"1/{record.FOLDER}")
+    (damaged / "history.parquet").write_bytes(b"PAR1")
+    assert place.give(*words, "dry_run=true").out.count("(done already)") == 2
+    assert len(list(record.unpublished(place.folder))) == 0
+
+    ended = place.give(*words)
+    assert ended.status == 0
+    assert re.findall(r"cell ./3  (.*)  test accuracy", ended.err) == ["adam relu"]
+    assert "2 records had been published to a store that is gone; the new one gets them, too" in ended.err
+    assert finished(place) == {"gd relu": 1, "adam relu": 1, "nesterov relu": 1}
+    assert_same(results(place.newest_sweep), before)
+    assert "3 cells done already, 0 to train" in place.give(*words, "dry_run=true").err
+
+
+def test_sync_publishes_what_a_store_that_is_gone_had_and_once(replaced):
+    place, words, _ = replaced
+    assert place.give("sync").out.endswith("4 published, 0 still waiting\n")
+    assert finished(place) == {"gd relu": 1, "adam relu": 1, "nesterov relu": 2}
+    assert place.give("sync").out == "0 published, 0 still waiting\n"
+    assert "3 cells done already, 0 to train" in place.give(*words, "dry_run=true").err
+
+
+def test_run_that_somebody_has_deleted_is_trained_again_and_not_brought_back(place):
+    words = ("-m", *TINY, "num_epochs=5", "seeds=1", "optimizer=gd,adam")
+    assert place.give(*words).status == 0
+    client = store.client(place.uri)
+    (deleted,) = [run for run in read.cell_runs(place.uri, "nnbench") if run.info.run_name == "gd relu"]
+    client.delete_run(deleted.info.run_id)
+    assert place.give("sync").out == "0 published, 0 still waiting\n"
+    ended = place.give(*words)
+    assert re.findall(r"cell ./2  (.*)  test accuracy", ended.err) == ["gd relu"]
+    assert finished(place) == {"gd relu": 1, "adam relu": 1}
+    assert client.get_run(deleted.info.run_id).info.lifecycle_stage == "deleted"
 
 
 def test_database_that_another_program_locks_for_long_costs_one_wait_and_no_result(place):

@@ -391,6 +391,14 @@ def test_study_without_a_result_says_what_it_has(tmp_path):
         results.study(place.uri, "nnbench")
 
 
+def test_command_that_would_train_what_is_done_again_is_told_as_such(tmp_path):
+    place = Place.with_rules(tmp_path)
+    (tmp_path / "stop").write_text(str(int(signal.SIGTERM)))
+    ended = place.give("-m", *OWN, *SHORT, "seeds=1", "optimizer=gd,stopping", "resume=false")
+    assert "train all of it again with  python -m nnbench -m" in ended.err
+    assert below(place.give("status"))[-1].startswith("train all of it again with  python -m nnbench -m")
+
+
 # Records that MLflow does not have.
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from tracking_cases import Trained, train
 
-from nnbench.tracking import store
-
 SMALL = ("dataset=iris", "hidden=[4]", "num_epochs=3", "progress=false")
 
 
@@ -54,13 +52,6 @@ class Store:
     @property
     def uri(self) -> str:
         return f"sqlite:///{self.database}"
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory) -> Path:
-    database = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    store.prepare(f"sqlite:///{database}", "not used")
-    return database
 
 
 @pytest.fixture

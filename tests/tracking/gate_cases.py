@@ -35,7 +35,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            gate: Gate = self.server.gate  # type: ignore[attr-defined]
+            if gate.drips:
+                for place in range(len(body)):
+                    self.wfile.write(body[place : place + 1])
+                    if gate.end.wait(gate.drips):
+                        return
+            else:
+                self.wfile.write(body)
 
     def log_message(self, *words: object) -> None:
         pass
@@ -45,14 +52,16 @@ class _Handler(BaseHTTPRequestHandler):
 class Gate:
     """An address of this machine behind which a server is, as long as the gate is open.
 
-    `refuses` is a status and a text that it answers with, `hangs` is to accept and never to answer. `late` has by name
-    of the call the seconds after which an answer is let through, `slow` those of all others; the server has heard the
-    call by then. `held` has the seconds after which the server hears the next call of a name. `calls` counts them all.
+    `refuses` is a status and a text that it answers with, `hangs` is to accept and never to answer, `drips` the seconds
+    from byte to byte of an answer. `late` has by name of the call the seconds after which an answer is let through,
+    `slow` those of all others; the server has heard the call by then. `held` has the seconds after which the server
+    hears the next call of a name. `calls` counts them all.
     """
 
     server: str = ""
     refuses: tuple[int, bytes] | None = None
     hangs: bool = False
+    drips: float = 0.0
     slow: float = 0.0
     late: dict[str, float] = field(default_factory=dict)
     held: dict[str, float] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import resource
 import shutil
 import signal
@@ -18,7 +19,7 @@ from tracking_cases import STARTED, write_failure, write_interruption
 
 from nnbench.data import Scaler, Split
 from nnbench.nn import MLP
-from nnbench.tracking import record, store
+from nnbench.tracking import record
 from nnbench.tracking.contents import sample_images
 
 FILES = {
@@ -30,6 +31,18 @@ FILES = {
 
 def files_below(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_killed_processes_have_left_of_records_is_swept_up_and_what_is_being_written_stays(tmp_path):
+    old, new = (tmp_path / "multirun" / name / "0" / f"{record.FOLDER}.1.tmp" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / record.CELL).write_text("{")
+    os.utime(old, (0, 0))
+    record.sweep_up(tmp_path)
+    assert not old.exists()
+    assert (new / record.CELL).exists()
+    assert old.parent.exists()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +78,7 @@ def test_full_disk_leaves_neither_record_nor_litter(iris, tmp_path, most_bytes):
 @pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt()])
 def test_record_is_whole_or_absent_at_whatever_moment_writing_stops(iris, tmp_path, monkeypatch, error):
     synced = []
-    monkeypatch.setattr(store, "sync", synced.append)
+    monkeypatch.setattr(record, "sync", synced.append)
     iris.write(tmp_path / "counted")
     assert len(synced) > len(FILES)
 
@@ -77,7 +90,7 @@ def test_record_is_whole_or_absent_at_whatever_moment_writing_stops(iris, tmp_pa
             if next(left, error) is not None:
                 raise error
 
-        monkeypatch.setattr(store, "sync", stop)
+        monkeypatch.setattr(record, "sync", stop)
         with pytest.raises(type(error)):
             iris.write(job_folder)
         content = list(job_folder.iterdir())
@@ -88,7 +101,7 @@ def test_record_is_whole_or_absent_at_whatever_moment_writing_stops(iris, tmp_pa
 
 def test_folder_has_its_name_only_when_all_of_it_is_on_the_disk(iris, tmp_path, monkeypatch):
     named = []
-    monkeypatch.setattr(store, "sync", lambda path: named.append((path, (tmp_path / record.FOLDER).exists())))
+    monkeypatch.setattr(record, "sync", lambda path: named.append((path, (tmp_path / record.FOLDER).exists())))
     iris.write(tmp_path)
     *before, (last, there) = named
     assert (last, there) == (tmp_path, True)

@@ -238,6 +238,35 @@ def test_slow_server_is_left_after_a_time_and_goes_on_where_it_was(server, gate,
     assert server.runs("slow") == ONCE
 
 
+def test_server_that_drips_is_left_at_the_deadline(gate, iris, tmp_path, monkeypatch):
+    folders = [iris.write(tmp_path / str(number), number=number) for number in range(3)]
+    gate.drips = 0.1  # seconds; each of them is within MLflow's time-out
+    started = time.perf_counter()
+    outcomes = publish_all(folders, gate.uri, seconds=0.5)
+    assert time.perf_counter() - started < 1
+    assert gate.calls.total() == 1
+    assert {(str(error), error.kind) for _, error in outcomes} == {
+        (f"{gate.uri} is slow; what is left is sent later", "outage")
+    }
+    monkeypatch.setattr(trouble, "LONGEST_CALL", 0.5)
+    seconds, error = seconds_of(store.check, gate.uri)  # nobody waits for it but a person
+    assert seconds < 1
+    assert (str(error), error.kind) == (f"{gate.uri} is slow: an answer has not come to its end in 0.5 s", "outage")
+
+
+def test_sweep_begins_although_its_server_drips(gate, iris, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(outbox, "MOST_SECONDS", 0.5)
+    words = ["dataset=iris", "hidden=[4]", "seeds=2", f"tracking.uri={gate.uri}", "tracking.experiment=drips"]
+    plan = grid.expand(get_args_parser().parse_args(["-m", *words]))
+    gate.drips = 0.1
+    started = time.perf_counter()
+    sweep = job.prepare(plan, [iris.dataset])
+    assert time.perf_counter() - started < 2
+    assert sweep.missing() == [0]
+    assert "is slow; what is left is sent later; training goes on" in capfd.readouterr().err
+
+
 def test_server_that_restarts_is_waited_for(server, gate, iris, tmp_path, monkeypatch):
     monkeypatch.setattr(publishing, "PAUSES", (0.3, 1.0, 2.0))
     gate.close()

@@ -101,6 +101,14 @@ def test_start_after_kills_in_the_middle_of_creation_finds_nothing_in_its_way(tm
     assert rows(tmp_path / "mlflow.db", "SELECT count(*) FROM experiments WHERE name = 'after a kill'") == [(1,)]
 
 
+@pytest.mark.parametrize("name", ["mlflow.db", "my[1].db"])
+def test_only_litter_of_the_creation_itself_is_deleted(tmp_path, name):
+    for kind in (".tmp", ".tmp-journal", ".tmp_backup"):
+        (tmp_path / f"{name}{kind}").write_bytes(b"no database at all, or somebody's own file")
+    store.prepare(f"sqlite:///{tmp_path}/{name}", "Default")
+    assert names_in(tmp_path) == {name, f"{name}.lock", f"{name}.tmp_backup"}
+
+
 def test_journal_of_a_store_that_is_gone_is_named_kept_and_damages_no_new_one(tmp_path):
     journal = tmp_path / "mlflow.db-journal"  # of a writer that was killed; SQLite would roll the new file back to it
     journal.write_bytes(b"the pages that a writer has changed")
