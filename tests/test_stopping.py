@@ -200,7 +200,7 @@ def test_one_cell_that_kills_its_process_costs_one_cell(tmp_path, empty_database
     assert ended.status == 1
     reasons = {
         "killed": "KilledError: its process was killed, or left, ",
-        "leaving": "KilledError: its process was killed, or left, 2 times; perhaps it wants more memory",
+        "leaving": "KilledError: its process was killed, or left, ",
         "quitting": "SystemExit: 5",
         "hungry": "MemoryError: Unable to allocate 8.00 TiB",
         "endless": "RecursionError: ",

@@ -9,7 +9,6 @@ from trouble import (
     OWN,
     QUICK,
     cell_runs,
-    children,
     descendants,
     is_running,
     send,
@@ -49,7 +48,7 @@ def test_other_command_takes_over_when_one_is_killed(folder):
     in_hands = re.compile("is in the hands of process ([0-9]+) on ")
     wait_until(lambda: in_hands.search((folder / "words").read_text()), "two commands at one cell")
     holder = int(in_hands.search((folder / "words").read_text())[1])
-    (killed,) = [command for command in commands if holder in children(command.pid)]
+    (killed,) = [command for command in commands if holder in descendants(command.pid)]
     (other,) = [command for command in commands if command is not killed]
     send(killed.pid, signal.SIGKILL)
 

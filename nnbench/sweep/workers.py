@@ -24,7 +24,7 @@ from nnbench.grid import Grid
 from nnbench.sweep import job
 from nnbench.sweep.attempt import TOLD, NoRoomError
 from nnbench.sweep.plan import AtOnce
-from nnbench.sweep.supervision import GRACE, name_of_this_process, stopped_by, worker_of
+from nnbench.sweep.supervision import GRACE, WORK, name_of_this_process, stopped_by, tell, worker_of
 from nnbench.terminal import SweepProgress
 from nnbench.tracking import contents, record
 from nnbench.tracking.environment import environment
@@ -135,6 +135,7 @@ class _Sweep:
 
     def _work(self) -> None:
         """Keep the workers busy, and the publisher, until all is done or the time for publishing is up."""
+        tell(WORK)  # here, so that no worker does
         ends, has_read_ahead = inf, False
         while self.cells or self.publisher or (self.waiting and self.error is None):
             while self.waiting and len(self.cells) < self.at_once.cells and self.error is None:

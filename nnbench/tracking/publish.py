@@ -133,6 +133,8 @@ class Publisher:
         run = self._run(cell.kind, "cell", cell.identity.label, cell.cell["started"])
         if run.info.status == RUN_STATUS[cell.status]:
             return run.info.run_id
+        if run.data.tags["nnbench.process"] != process.mark():  # of the one that has trained, and may be gone
+            self.client.set_tag(run.info.run_id, "nnbench.process", process.mark())
         ended = _milliseconds(cell.cell["ended"])
         replicas, history = cell.replicas(), cell.history()
         curves_by_seed = dict(iter(history.groupby("seed"))) if len(history) else {}

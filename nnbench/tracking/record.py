@@ -358,6 +358,7 @@ def new_folder(job_folder: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        (job_folder / PUBLISHED).unlink(missing_ok=True)  # that was said of the record before this one
         _finish(temporary, job_folder / FOLDER)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
