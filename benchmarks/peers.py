@@ -434,7 +434,7 @@ def goal_table(results: Results) -> list[str]:
     return markdown(["to reach", "network", "times", "wanted", "ratio", ""], rows)
 
 
-def machine() -> str:
+def machine(cores_used: str = "one of them used") -> str:
     """Return processor, cores and versions."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
@@ -444,8 +444,7 @@ def machine() -> str:
     ]
     processor = names[0] if names else platform.processor() or platform.machine()
     return (
-        f"{processor}, {os.cpu_count()} cores, one of them used; "
-        f"Python {platform.python_version()}, {', '.join(packages)}"
+        f"{processor}, {os.cpu_count()} cores, {cores_used}; Python {platform.python_version()}, {', '.join(packages)}"
     )
 
 

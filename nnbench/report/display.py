@@ -51,6 +51,13 @@ class Paragraphs:
         return "".join(part._repr_html_() for part in self.parts)
 
 
+def lay_out(figure: Figure) -> None:
+    """Place what a figure has, for good: to save a figure that has a layout still, matplotlib draws it twice."""
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        figure.set_layout_engine(None)
+
+
 @dataclass(frozen=True, repr=False)
 class TextBesideFigure:
     """Text of its author's layout, such as a docstring, above a figure that belongs to it, if there is one."""
@@ -72,6 +79,7 @@ class TextBesideFigure:
         if self.figure is None:
             return ""
         drawn = io.BytesIO()
+        lay_out(self.figure)
         self.figure.savefig(drawn, format="svg", metadata={"Date": None})  # the same bytes each time
         return (
             f'<div class="wide"><img alt="curves of {html.escape(self.title)}" '

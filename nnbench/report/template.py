@@ -4,6 +4,7 @@
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
+# %config InlineBackend.print_figure_kwargs = {"bbox_inches": None}
 from nnbench.report import figures, tables
 from nnbench.report.results import load
 from nnbench.report.verdict import verdict

@@ -20,6 +20,7 @@ from nnbench.analysis.plots.look import (
     name_rows,
     names_of,
 )
+from nnbench.analysis.plots.squares import squares
 
 LIGHT_BLUES = sns.light_palette("#6baed6", as_cmap=True)  # on which a black frame and black numbers are seen
 FILLS = {"better": "full", "equivalent": "left", "cannot tell": "none"}  # how much of a marker, by verdict
@@ -87,10 +88,9 @@ def heatmap(replicas: pd.DataFrame, leaderboard: pd.DataFrame, pairs: pd.DataFra
             )
     lowest = lowest_shown(means.to_numpy())
     extend = "min" if (means < lowest).any(axis=None) else "neither"
-    sns.heatmap(
-        means, annot=words, fmt="", cmap=LIGHT_BLUES, vmin=lowest, ax=ax, linewidths=1,
-        annot_kws={"fontsize": "small", "color": "black"},
-        cbar_kws={"label": "mean test accuracy (%)", "extend": extend},
+    squares(
+        means, ax, colours=LIGHT_BLUES, ends=(lowest, None), words=words, between=1,
+        letters={"fontsize": "small", "color": "black"}, label="mean test accuracy (%)", extend=extend,
     )  # fmt: skip
     ax.set(xlabel="activation", ylabel="optimizer")
     ax.tick_params(axis="y", rotation=0)

@@ -2,25 +2,26 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nnbench.analysis.plots.look import label, plain
+from nnbench.analysis.plots.squares import squares
 
-FEW = 12  # classes, of which there is room for numbers; the squares of more are pixels, as each costs 400 bytes
+FEW = 12  # classes, of which there is room for numbers
 
 
 def confusion_matrix(counts: pd.DataFrame, ax: Axes) -> Axes:
     """Draw the share of each true class (row) that was predicted as each class (column), in per cent."""
     shares = _shares(counts)
     few = len(counts) <= FEW
-    words = shares.map(lambda share: f"{share:.0f}" if share >= 0.5 else "").to_numpy() if few else False
-    sns.heatmap(
-        shares, annot=words, fmt="", cmap="Blues", vmin=0, vmax=100, square=True, linewidths=0.3 if few else 0, ax=ax,
-        rasterized=not few, cbar_kws={"label": "share of the true class (%)", "shrink": 0.8},
+    words = shares.map(lambda share: f"{share:.0f}" if share >= 0.5 else "").to_numpy() if few else None
+    squares(
+        shares, ax, colours="Blues", ends=(0, 100), words=words, between=0.3 if few else 0,
+        label="share of the true class (%)", shrink=0.8,
     )  # fmt: skip
+    ax.set_aspect("equal")
     return _classes(ax)
 
 
@@ -35,12 +36,12 @@ def confusion_difference(first: pd.DataFrame, second: pd.DataFrame, ax: Axes) ->
     points = _shares(first) - _shares(second)
     largest = max(float(points.abs().to_numpy().max(initial=0)), 1.0)
     few = len(first) <= FEW
-    words = points.map(lambda point: f"{point:+.0f}" if abs(point) >= 0.5 else "").to_numpy() if few else False
-    sns.heatmap(
-        points, annot=words, fmt="", cmap="PuOr_r", vmin=-largest, vmax=largest, square=True,
-        linewidths=0.3 if few else 0, linecolor="0.9", ax=ax, rasterized=not few,
-        cbar_kws={"label": "first minus second\n(points of the true class' share)", "shrink": 0.8},
+    words = points.map(lambda point: f"{point:+.0f}" if abs(point) >= 0.5 else "").to_numpy() if few else None
+    squares(
+        points, ax, colours="PuOr_r", ends=(-largest, largest), words=words, between=0.3 if few else 0, lines="0.9",
+        label="first minus second\n(points of the true class' share)", shrink=0.8,
     )  # fmt: skip
+    ax.set_aspect("equal")
     return _classes(ax)
 
 

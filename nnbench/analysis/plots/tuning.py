@@ -19,7 +19,7 @@ from nnbench.analysis.plots.look import (
     names_of,
     style_by_cell,
 )
-from nnbench.analysis.statistics import bootstrap_interval
+from nnbench.analysis.statistics import bootstrap_intervals
 
 SCORE = "val/selected_accuracy"
 SIGNS = ("chosen", "diverged seed")  # come last in a legend
@@ -77,14 +77,14 @@ def price_of_tuning(tuned: pd.DataFrame, untuned: pd.DataFrame, ax: Axes) -> Axe
     cells = list(after.sort_values(ascending=False, kind="stable").index)
     seeds = 100 * pd.concat([table.loc[table["cell"].isin(cells), "test/accuracy"] for table in (untuned, tuned)])
     edge = lowest_shown(seeds.to_numpy())
+    intervals = [_intervals(table[table["cell"].isin(cells)]) for table in (untuned, tuned)]
     for place, cell in enumerate(cells):
         colour, marker = colours[optimizer_by_cell[cell]], markers[optimizer_by_cell[cell]]
         ends = []
-        for table, height, face in ((untuned, place + 0.16, "white"), (tuned, place - 0.16, colour)):
-            scores = 100 * table.loc[table["cell"] == cell, "test/accuracy"].to_numpy()
-            low, high = bootstrap_interval(scores)
+        for of_table, height, face in zip(intervals, (place + 0.16, place - 0.16), ("white", colour), strict=True):
+            mean, low, high = of_table.loc[cell]
             ax.plot([low, high], [height, height], color=colour, linewidth=2, alpha=0.6, solid_capstyle="butt")
-            shown = mark_mean(ax, scores.mean(), height, edge, marker=marker, color=colour, markerfacecolor=face)
+            shown = mark_mean(ax, mean, height, edge, marker=marker, color=colour, markerfacecolor=face)
             ends.append((shown, height))
         arrow = {"arrowstyle": "->", "color": "black", "linewidth": 0.9, "shrinkA": 4, "shrinkB": 4}
         ax.annotate("", xy=ends[1], xytext=ends[0], arrowprops=arrow)
@@ -97,6 +97,15 @@ def price_of_tuning(tuned: pd.DataFrame, untuned: pd.DataFrame, ax: Axes) -> Axe
     ]
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize="small")
     return ax
+
+
+def _intervals(replicas: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean test accuracy of each cell, in per cent, and the ends of its 95 % interval."""
+    scores = [100 * part.to_numpy(dtype=float) for _, part in replicas.groupby("cell", sort=False)["test/accuracy"]]
+    rows = pd.DataFrame(scores).to_numpy()  # a cell with fewer seeds than another lacks some
+    low, high = bootstrap_intervals(rows)
+    means = [values.mean() for values in scores]
+    return pd.DataFrame({"mean": means, "low": low, "high": high}, index=replicas["cell"].unique())
 
 
 def _other_hyperparameters(tuning: pd.DataFrame) -> bool:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -9,12 +11,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnbench.analysis import plots
-from nnbench.report.display import Paragraph
+from nnbench.report.display import Paragraph, lay_out
 from nnbench.report.results import Results
 
 MOST_IN_ONE = 8  # cells whose curves share a figure; more are drawn optimizer by optimizer
 MOST_DRAWN = 24  # cells of a data set
 WIDTH = 8  # inches
+Arguments = ParamSpec("Arguments")
+Said = TypeVar("Said")
+
+
+def drawn_once(draw: Callable[Arguments, Said]) -> Callable[Arguments, Said]:
+    """Let a notebook draw the figures of a function once, when it shows them.
+
+    By itself pyplot would draw them before, for a window that a notebook has not, and then twice more for their layout.
+    """
+
+    @wraps(draw)
+    def draw_once(*args: Arguments.args, **options: Arguments.kwargs) -> Said:
+        said = draw(*args, **options)
+        for number in plt.get_fignums():
+            lay_out(plt.figure(number))
+        plt.uninstall_repl_displayhook()
+        return said
+
+    return draw_once
 
 
 def axes(height: float, title: str = "") -> Axes:

@@ -9,10 +9,21 @@ from matplotlib.figure import Figure
 from nnbench.analysis import plots, profiles
 from nnbench.report import cells
 from nnbench.report.display import Paragraph, Paragraphs, TextBesideFigure
-from nnbench.report.figures.canvas import axes, curves_of, detached, heading, note, of_drawn, panels, sentences
+from nnbench.report.figures.canvas import (
+    axes,
+    curves_of,
+    detached,
+    drawn_once,
+    heading,
+    note,
+    of_drawn,
+    panels,
+    sentences,
+)
 from nnbench.report.results import Results
 
 
+@drawn_once
 def learning_curves(results: Results, metric: str = "val/accuracy", against: str = "epoch") -> Paragraph | None:
     """Draw a metric over epochs, train/gradient_evaluations or time/train_seconds: mean and spread over seeds."""
     drawn, reasons = [], []
@@ -29,6 +40,7 @@ def learning_curves(results: Results, metric: str = "val/accuracy", against: str
     return sentences(*reasons, note(results, drawn))
 
 
+@drawn_once
 def time_to_target(results: Results, metric: str = "val/target_epoch") -> Paragraph | None:
     """Draw the share of seeds that have met `target_accuracy` on validation, over time."""
     if metric not in results.replicas:
@@ -40,6 +52,7 @@ def time_to_target(results: Results, metric: str = "val/target_epoch") -> Paragr
     return note(results)
 
 
+@drawn_once
 def profile(results: Results, by: str = "optimizer", metric: str = "val/target_epoch") -> Paragraph | None:
     """Draw how often each optimizer (or activation) is within a factor of the fastest one's time to the target."""
     if metric not in results.replicas:

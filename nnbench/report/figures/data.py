@@ -7,7 +7,7 @@ import pandas as pd
 from nnbench.analysis import plots
 from nnbench.report import data
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import sentences
+from nnbench.report.figures.canvas import drawn_once, sentences
 from nnbench.report.results import Results
 from nnbench.tracking.record import SampleImages
 
@@ -15,6 +15,7 @@ UNEQUAL = 1.5  # from this ratio of the most frequent class to the rarest on, a 
 NO_IMAGES = SampleImages(np.empty((0, 0, 0), np.uint8), np.empty(0, np.int32))
 
 
+@drawn_once
 def data_sets(results: Results) -> Paragraph | None:
     """Draw for each data set how many samples each class has, and some of its training images."""
     sizes, counts_by_dataset = data.sizes(results), data.class_counts(results)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nnbench.analysis import plots
 from nnbench.report import cells
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import WIDTH, axes, heading, sentences
+from nnbench.report.figures.canvas import WIDTH, axes, drawn_once, heading, sentences
 from nnbench.report.results import Results
 from nnbench.report.tables.errors import MOST_SAMPLES, missed_by
 
@@ -17,6 +17,7 @@ MOST_CALIBRATED = 4  # reliability curves on one pair of axes
 COLUMNS = 6  # of images
 
 
+@drawn_once
 def confusion(results: Results) -> Paragraph | None:
     """Draw for each data set the best network, the worst one, the best baseline, and where the best one differs."""
     reasons = []
@@ -52,6 +53,7 @@ def confusion(results: Results) -> Paragraph | None:
     return sentences(*reasons)
 
 
+@drawn_once
 def confusion_matrix(results: Results, cell: str) -> Paragraph | None:
     """Draw the confusion matrix of one cell or baseline; raises ValueError for a name that neither has."""
     cells.checked_with_baselines(results, cell)
@@ -61,6 +63,7 @@ def confusion_matrix(results: Results, cell: str) -> Paragraph | None:
     return None
 
 
+@drawn_once
 def missed_images(results: Results) -> None:
     """Draw the test images that were missed most often: by the best network, and by all if there are several."""
     for dataset in results.datasets:
@@ -79,6 +82,7 @@ def missed_images(results: Results) -> None:
             figure.suptitle(plots.plain(f"{dataset}: missed most often by {cell or 'all networks together'}"))
 
 
+@drawn_once
 def calibration(results: Results, *names: str) -> Paragraph | None:
     """Draw how often the best networks and the best baseline (or given cells) are right against how sure they were.
 

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from nnbench.analysis import plots
 from nnbench.report import cells
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import WIDTH
+from nnbench.report.figures.canvas import WIDTH, drawn_once
 from nnbench.report.results import Results
 
 
+@drawn_once
 def layers(results: Results, cell: str | None = None) -> Paragraph | None:
     """Draw gradients and idle units of each layer of a cell, by default of the best and the sickest of a data set.
 

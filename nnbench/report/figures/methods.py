@@ -3,7 +3,7 @@
 from nnbench.analysis import plots, tables
 from nnbench.analysis.ranks import rank_methods
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import axes, heading, sentences
+from nnbench.report.figures.canvas import axes, drawn_once, heading, sentences
 from nnbench.report.results import Results
 from nnbench.report.tables.comparisons import OTHER, shares_of
 
@@ -14,6 +14,7 @@ LESS = (
 )
 
 
+@drawn_once
 def ranks(results: Results, by: str | None = None) -> Paragraph | None:
     """Draw the mean ranks of 4 to 8 optimizers or activations; those that a bar joins cannot be told apart.
 
@@ -33,6 +34,7 @@ def ranks(results: Results, by: str | None = None) -> Paragraph | None:
     return Paragraph(LESS) if any_drawn else sentences(*reasons[:1])
 
 
+@drawn_once
 def interquartile_means(results: Results, by: str = "optimizer") -> None:
     """Draw the mean of the middle half of each optimizer's (or activation's) scores, with its interval."""
     grids, _ = results.grids()
@@ -42,6 +44,7 @@ def interquartile_means(results: Results, by: str = "optimizer") -> None:
             plots.interquartile_means(table, axes(1.4 + 0.4 * len(table), heading(results, dataset)))
 
 
+@drawn_once
 def variance_shares(results: Results) -> None:
     """Draw what part of the differences between trainings goes with optimizer, activation, both together and seed."""
     for dataset in results.datasets:

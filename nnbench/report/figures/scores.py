@@ -6,12 +6,13 @@ from nnbench.analysis import plots
 from nnbench.analysis.comparison import fewest_seeds, too_many_pairs
 from nnbench.report import cells
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import axes, drawn, heading, note, of_drawn
+from nnbench.report.figures.canvas import axes, drawn, drawn_once, heading, note, of_drawn
 from nnbench.report.results import Results
 
 MOST_BESIDE = 8  # networks beside the baselines
 
 
+@drawn_once
 def accuracies(results: Results) -> Paragraph | None:
     """Draw each seed and each mean with its interval."""
     for dataset in results.datasets:
@@ -21,6 +22,7 @@ def accuracies(results: Results) -> Paragraph | None:
     return note(results)
 
 
+@drawn_once
 def heatmap(results: Results) -> Paragraph | None:
     """Draw the mean accuracy of each optimizer with each activation; cells like the best one have a frame."""
     any_drawn, notes = False, []
@@ -41,6 +43,7 @@ def heatmap(results: Results) -> Paragraph | None:
     return None if any_drawn else Paragraph("There is no grid of several optimizers and several activations.")
 
 
+@drawn_once
 def differences(results: Results, cell: str | None = None) -> Paragraph | None:
     """Draw the leader (or another network) against each other one: mean paired difference with its interval.
 
@@ -62,6 +65,7 @@ def differences(results: Results, cell: str | None = None) -> Paragraph | None:
     return note(results, compared) if compared else None
 
 
+@drawn_once
 def baselines(results: Results) -> None:
     """Draw the baselines beside the best network of each optimizer."""
     datasets = [name for name in results.datasets if len(results.of(name, "baselines"))]

@@ -4,10 +4,11 @@ from functools import partial
 
 from nnbench.analysis import plots
 from nnbench.report.display import Paragraph
-from nnbench.report.figures.canvas import axes, heading, note, of_drawn, panels
+from nnbench.report.figures.canvas import axes, drawn_once, heading, note, of_drawn, panels
 from nnbench.report.results import Results
 
 
+@drawn_once
 def learning_rates(results: Results) -> Paragraph | None:
     """Draw validation accuracy against learning rate over the trials of tuning; the chosen rate is marked."""
     if "learning_rate" not in results.tuning:
@@ -20,6 +21,7 @@ def learning_rates(results: Results) -> Paragraph | None:
     return note(results)
 
 
+@drawn_once
 def price_of_tuning(results: Results) -> Paragraph | None:
     """Draw what tuning gained: an arrow from the untuned to the tuned mean of each cell."""
     for dataset in results.untuned["dataset"].unique():
