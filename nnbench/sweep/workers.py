@@ -6,6 +6,7 @@ tells its parent in lines of JSON how far it is. No training waits for MLflow: w
 process beside the workers; for what then is left see `nnbench.sweep.outbox`.
 """
 
+import gc
 import json
 import os
 import signal
@@ -52,6 +53,7 @@ class Worker:
         parent = name_of_this_process()
         self.process = os.fork()
         if self.process == 0:
+            gc.freeze()  # nothing of the parent's is looked through for garbage, which would copy its pages
             os.close(self.pipe)
             _work(work, telling, parent)
         os.close(telling)

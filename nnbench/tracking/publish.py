@@ -190,7 +190,9 @@ class Publisher:
         if history is None:
             metrics = _summary_metrics(summary, 0, ended)
         else:
-            curves = history.set_index("epoch").drop(columns="seed")
+            # Without those of the layers, half of all points: the cell has their means, its record each of them.
+            of_layers = [name for name in history if name.startswith("layer")]
+            curves = history.set_index("epoch").drop(columns=["seed", *of_layers])
             if row["status"] == "diverged":
                 curves = _without_stale(contents.score_divergence(curves, cell.chance))
             metrics = _with_summary(curves, summary, cell.cell["started"], ended)
