@@ -15,8 +15,8 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from math import inf
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -33,7 +33,7 @@ from nnbench.tracking.trouble import REST, StoreError
 
 Send: TypeAlias = Callable[..., None]  # tells the parent something, in keyword arguments that JSON can hold
 LOOK_EVERY = 0.2  # seconds, for a process that has ended without a word
-AT_THE_END = 60.0  # seconds that publishing may take once all cells are trained
+AT_THE_END = 60.0  # seconds that are waited for a record to be published, once all cells are trained
 SIZE = 2**16  # bytes read at once
 NO_ROOM = 75  # exit status of a worker that has found the disk full; EX_TEMPFAIL of sysexits.h
 
@@ -121,6 +121,7 @@ class _Sweep:
         self.publisher: Worker | None = None
         self.records: deque[Path] = deque()  # to be published
         self.rests_until = 0.0
+        self.last_progress = time.monotonic()
         self.error: Exception | NoRoomError | None = None
 
     def train(self) -> None:
@@ -136,10 +137,10 @@ class _Sweep:
             raise self.error
 
     def _work(self) -> None:
-        """Keep the workers busy, and the publisher, until all is done or the time for publishing is up."""
+        """Keep the workers busy, and the publisher, until all is done or the store takes no more."""
         tell(WORK)  # here, so that no worker does
-        ends, has_read_ahead = inf, False
-        while self.cells or self.publisher or (self.waiting and self.error is None):
+        has_read_ahead = False
+        while self._workers() or (self.waiting and self.error is None) or self._can_publish():
             while self.waiting and len(self.cells) < self.at_once.cells and self.error is None:
                 number = self.waiting.popleft()
                 if job.task(self.plan, number).settled(send=self.progress.tell):
@@ -148,20 +149,24 @@ class _Sweep:
                 self.cells[Worker(partial(_train_cell, self.plan, number, self.at_once))] = number
                 self.progress.begin(number, self.plan.jobs[number].config["num_epochs"])
             if not has_read_ahead:  # while the first workers train
-                contents.read_ahead()
-                environment()
+                with suppress(Exception):  # whatever it is, each worker will meet it in its own cell
+                    contents.read_ahead()
+                    environment()
                 has_read_ahead = True
-            if self.publisher is None and self.records and time.monotonic() > self.rests_until:
+            if self.publisher is None and self._can_publish():
                 self.publisher = Worker(partial(_publish, self.plan, list(self.records)))
             ready = wait([worker.pipe for worker in self._workers()], LOOK_EVERY)
             for worker in [worker for worker in self._workers() if worker.pipe in ready]:
                 for message in worker.hear():
                     self._heard(worker, message)
             self.progress.show()
-            if not self.cells and not self.waiting:
-                ends = min(ends, time.monotonic() + AT_THE_END)
-                if time.monotonic() > ends:
-                    break
+            if self.cells:
+                self.last_progress = time.monotonic()
+            elif time.monotonic() - self.last_progress > AT_THE_END:
+                break
+
+    def _can_publish(self) -> bool:
+        return bool(self.records) and time.monotonic() > self.rests_until
 
     def _workers(self) -> list[Worker]:
         return [*self.cells, *([self.publisher] if self.publisher else [])]
@@ -173,6 +178,7 @@ class _Sweep:
                 self.progress.tell(number, **message)
             case {"published": folder}:
                 self.records.remove(Path(folder))
+                self.last_progress = time.monotonic()
             case {"trouble": reason, "outage": is_outage, "folder": folder}:
                 if reason not in TOLD:
                     TOLD.add(reason)
@@ -211,13 +217,15 @@ class _Sweep:
     def _stop(self, workers: Sequence[Worker], number: int) -> None:
         """Tell workers to stop, and end those that do not heed it in time."""
         for worker in workers:
-            worker.stop(number)
+            with suppress(ProcessLookupError):
+                worker.stop(number)
         ends = time.monotonic() + GRACE / 2
         for worker in workers:
-            while os.waitpid(worker.process, os.WNOHANG) == (0, 0):
-                if time.monotonic() > ends:
-                    worker.stop(signal.SIGKILL)
-                time.sleep(0.02)
+            with suppress(ChildProcessError):  # it had just ended
+                while os.waitpid(worker.process, os.WNOHANG) == (0, 0):
+                    if time.monotonic() > ends:
+                        worker.stop(signal.SIGKILL)
+                    time.sleep(0.02)
 
 
 def _train_cell(plan: Grid, number: int, at_once: AtOnce, send: Send) -> None:
