@@ -21,7 +21,12 @@ def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         return in_this_process()
     sweep = new_sweep()  # one for the command, however many children it takes
-    return supervise(lambda: in_this_process(sweep, forks=True))
+    status = supervise(lambda: in_this_process(sweep, forks=True))
+    try:
+        sys.stderr.flush()
+    except OSError:  # nobody reads it any more, which Python's own end would make a failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    return status
 
 
 def in_this_process(sweep: str | None = None, *, forks: bool = False) -> int:

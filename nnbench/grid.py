@@ -93,7 +93,7 @@ class Grid:
     command: str
     activation_choices: Mapping[str, Mapping[str, Any]]
     model_files: Mapping[str, Path]  # the file of each choice of model
-    num_swept: int  # the jobs that Hydra runs; behind them stand the baselines that go beside them
+    num_swept: int  # the jobs of the command line; behind them stand the baselines that go beside them
     launcher: str = "basic"  # the choice of hydra/launcher
 
     def folder_of(self, number: int) -> Path:

@@ -207,11 +207,11 @@ class SweepProgress:
         if self.bars is not None:
             self.bars.advance(self.all)
 
-    def end(self, cell: int) -> None:
-        """Show a cell no longer."""
+    def end(self, cell: int, *, done: bool) -> None:
+        """Show a cell no longer, and count it if it is done."""
         if self.bars is not None:
             self.bars.remove_task(self.bar_by_cell.pop(cell))
-            self.bars.advance(self.all)
+            self.bars.advance(self.all, int(done))
 
     def line(self, text: str) -> None:
         """Print a line, above the bars."""

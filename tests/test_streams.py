@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from command_line import PYTHON_M, newest_sweep, records
 from trouble import OWN, wait_until, write_rules
 
@@ -14,17 +15,20 @@ def environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "NNBENCH"))}
 
 
-def test_cells_whose_words_nobody_can_read_any_more_are_trained(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+def test_cells_whose_words_nobody_can_read_any_more_are_trained(tmp_path, unbuffered):
     folder = write_rules(tmp_path)
     with (folder / "rules.py").open("a") as rules:  # a line for each moment of a cell, as a long one has many
         rules.write("\nimport nnbench.terminal\n\nnnbench.terminal.LINE_EVERY = 0.1\n")
     reading, writing = os.pipe()
-    with subprocess.Popen(SWEEP, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=writing) as command:
+    own = environment() | {"PYTHONUNBUFFERED": unbuffered}
+    sweep = (*SWEEP, "activation=relu,tanh,sigmoid")
+    with subprocess.Popen(sweep, cwd=folder, env=own, stdout=subprocess.DEVNULL, stderr=writing) as command:
         os.close(writing)
         wait_until(lambda: command.poll() is not None or list(folder.glob("multirun/*/0/begun.json")), "a cell")
         os.close(reading)  # as when the tee behind it is killed
         assert command.wait(timeout=120) == 0
-    assert [cell.status for cell in records(newest_sweep(folder)).values()] == ["finished"] * 2
+    assert [cell.status for cell in records(newest_sweep(folder)).values()] == ["finished"] * 3
 
 
 def test_command_whose_streams_are_closed_trains(tmp_path):

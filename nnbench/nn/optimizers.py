@@ -374,4 +374,4 @@ def _number(name: str, value: Hyperparameter, wanted: str, holds: Callable[[NDAr
     number = np.asarray(value, dtype=np.float64)
     if not np.all(np.isfinite(number) & holds(number)):
         raise ValueError(f"{name} is {value}; it must be a finite number {wanted}")
-    return float(number.item()) if number.size == 1 else number.reshape(-1, 1)
+    return float(number) if number.ndim == 0 else number.reshape(-1, 1)  # an array of one has the bits of one of many

@@ -1,9 +1,9 @@
 """Checkpoints: a cell that was killed continues where it was some minutes before, bit for bit.
 
-A cell trains one stack after the other, and each is known by what determines it: seeds, hyperparameters, versions. The
-folder has one file for each stack, the state of its training at the end of some epoch; a stack that has nothing left to
-do is its training after the last one. So a cell that runs again trains what no file has, in the same order, and comes
-to the same result. A file that is damaged, or of another stack, is as good as none.
+A cell trains its stacks in turns, or one after the other, and each is known by what determines it: seeds,
+hyperparameters, versions. The folder has one file for each stack, the state of its training at the end of some epoch; a
+stack that has nothing left to do is its training after the last one. So a cell that runs again trains what no file has,
+in the same order, and comes to the same result. A file that is damaged, or of another stack, is as good as none.
 """
 
 import hashlib

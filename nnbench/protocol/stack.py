@@ -26,6 +26,7 @@ OnEpoch: TypeAlias = Callable[[Training], None]
 # Parameters, gradients, an optimizer's two states and its scratch, 6 MB together, stay in a share of the last cache. A
 # step of 784-128-64-10 takes 25 % longer in a stack of 10 than in stacks of 2; 64-32-10 is fastest from 70 to 140.
 PARAMS_OF_A_STACK = 300_000
+SECONDS = "time/train_seconds"
 COMMON_SEED = 0  # draws for every final replica what `vary` keeps from varying
 
 
@@ -150,13 +151,16 @@ def train(
     if cell.stack_size is not None:
         return merge(seeds, map(alone, firsts))
     stacks = [begin(first) for first in firsts]
-    with ThreadPoolExecutor(cell.stacks_at_once) as pool:
+    pool = ThreadPoolExecutor(cell.stacks_at_once)
+    try:
         at_once = pool.map if min(cell.stacks_at_once, len(stacks)) > 1 else map
         while running := [training for training in stacks if not training.finished]:
             for _ in at_once(lambda training: training.run(dataset.train, dataset.validation, num_epochs=1), running):
                 pass
             for training in running:
                 epoch_done(training)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # whoever is stopped waits for no epoch
     return merge(seeds, stacks)
 
 
@@ -189,9 +193,21 @@ def merge(seeds: Sequence[int], trainings: Iterable[Training]) -> Trained:
 
 
 def histories(stacks: Sequence[Trained | Training], num_epochs: int) -> dict[str, NDArray]:
-    """Return so many epochs of the curves of stacks as if they were one, metric -> (num_epochs, replicas)."""
+    """Return so many epochs of the curves of stacks as if they were one, metric -> (num_epochs, replicas).
+
+    Of the clock, that is the time which all of them have taken for the epochs so far.
+    """
     names = dict.fromkeys(name for stack in stacks for name in stack.history)
-    return {name: np.concatenate([_curves(stack, name, num_epochs) for stack in stacks], axis=-1) for name in names}
+    curves = {name: np.concatenate([_curves(stack, name, num_epochs) for stack in stacks], axis=-1) for name in names}
+    if SECONDS in curves:
+        together = np.sum([_clock(_curves(stack, SECONDS, num_epochs)) for stack in stacks], axis=0)
+        curves[SECONDS] = np.where(np.isnan(curves[SECONDS]), np.nan, together[:, np.newaxis])
+    return curves
+
+
+def _clock(seconds: NDArray) -> NDArray:
+    """Return the time of a stack after each epoch, (epochs,), from its replicas'; it stands once all have ended."""
+    return np.fmax.accumulate(np.fmax.reduce(seconds, axis=-1, initial=0.0))
 
 
 def _trained(training: Training) -> Trained:

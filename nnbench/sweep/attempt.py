@@ -144,12 +144,14 @@ class Attempt:
     def train(self, cell: Cell, dataset: "Dataset", progress: CellProgress) -> str:
         """Train, write the record, publish it; return a line on the outcome."""
 
-        final_stacks: list[Training] = []
+        final_stacks: list[Training] = []  # while there is something to show of them
 
         def on_epoch(stage: Stage, training: Training) -> None:
             self.reached = f"epoch {training.epoch} of {cell.num_epochs}, stage {stage}"
             progress.epoch_done(stage, training)
-            if stage == "final" and training not in final_stacks:
+            if stage != "final" or cell.stack_size is not None:  # or they would stay in memory one and all
+                final_stacks.clear()
+            elif training not in final_stacks:
                 final_stacks.append(training)
             if self.job.tracked and perf_counter() - self.last_flush > FLUSH_EVERY:
                 self._flush(_history(cell, dataset, final_stacks))
@@ -270,7 +272,7 @@ def _history(cell: Cell, dataset: "Dataset", stacks: Sequence[Training]) -> "pd.
     """Return the curves that will be those of the result, as far as all final replicas have come; None before."""
     if sum(len(stack.diverged) for stack in stacks) < len(cell.seeds):
         return None
-    num_epochs = min((stack.epoch for stack in stacks if not stack.finished), default=cell.num_epochs)
+    num_epochs = min((stack.epoch for stack in stacks if not stack.finished), default=max(s.epoch for s in stacks))
     history = contents.history_table(cell.seeds, histories(stacks, num_epochs))
     return contents.score_divergence(history, 1 / dataset.num_classes)
 

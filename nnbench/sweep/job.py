@@ -71,16 +71,19 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         to_reach=first.config["to_reach"],
     )
     asked_only = first.config["dry_run"]
-    if not asked_only:
-        record.sweep_up(Path.cwd())
-    if first.config["resume"] and not asked_only:
-        claims.prepare(Path.cwd())
     if first.tracked:
-        from nnbench.tracking import publish, store
+        from nnbench.tracking import store
 
-        uri = store.resolve(first.tracking_uri)
         if first.tracking_uri and store.without_credentials(first.tracking_uri) != first.tracking_uri:
             raise StoreError(IN_A_FILE, "refusal")
+    if not asked_only:
+        record.sweep_up(Path.cwd())
+        if first.config["resume"]:
+            claims.prepare(Path.cwd())
+    if first.tracked:
+        from nnbench.tracking import publish
+
+        uri = store.resolve(first.tracking_uri)
         seconds = None if store.is_local(uri) else outbox.MOST_SECONDS  # a large file is read for as long as it takes
         waiting: dict[str, str] = {}
         try:

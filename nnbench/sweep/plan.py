@@ -91,6 +91,7 @@ def only_networks(
 
 def make(cells: Sequence[Cell], datasets: Sequence[Dataset]) -> Plan:
     """Measure what these cells take."""
+    cells = [fitted(cell, dataset) for cell, dataset in zip(cells, datasets, strict=True)]
     stacks = [stack for cell, dataset in zip(cells, datasets, strict=True) for stack in _stacks(cell, dataset)]
     return Plan(
         num_cells=len(cells),
@@ -118,6 +119,7 @@ def at_once(cells: Sequence[Cell], datasets: Sequence[Dataset], num_jobs: int, w
 
     `wanted` is a number of cells in place of one for each core. Cells come first: each trains in stacks of full size.
     """
+    cells = [fitted(cell, dataset) for cell, dataset in zip(cells, datasets, strict=True)]
     stacks = [stack for cell, dataset in zip(cells, datasets, strict=True) for stack in _stacks(cell, dataset)]
     needed = max((_num_bytes(stack) for stack in stacks), default=0) + OF_A_WORKER
     num_cells = max(1, min(wanted or cores.available(), num_jobs, memory.available() // needed))

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,14 +25,14 @@ from nnbench.grid import Grid
 from nnbench.sweep import job
 from nnbench.sweep.attempt import TOLD, NoRoomError
 from nnbench.sweep.plan import AtOnce
-from nnbench.sweep.supervision import GRACE, WORK, name_of_this_process, stopped_by, tell, worker_of
+from nnbench.sweep.supervision import GRACE, STOPS, WORK, name_of_this_process, stopped_by, tell, worker_of
 from nnbench.terminal import SweepProgress
 from nnbench.tracking import contents, record
 from nnbench.tracking.environment import environment
 from nnbench.tracking.trouble import REST, StoreError
 
 Send: TypeAlias = Callable[..., None]  # tells the parent something, in keyword arguments that JSON can hold
-LOOK_EVERY = 0.2  # seconds, for a process that has ended without a word
+LOOK_EVERY = 0.2  # seconds between looks at the clock while nothing is heard
 AT_THE_END = 60.0  # seconds that are waited for a record to be published, once all cells are trained
 SIZE = 2**16  # bytes read at once
 NO_ROOM = 75  # exit status of a worker that has found the disk full; EX_TEMPFAIL of sysexits.h
@@ -48,15 +48,16 @@ class Worker:
     def __init__(self, work: Callable[[Send], None]):
         self.pipe, telling = os.pipe()
         self.unread = b""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         parent = name_of_this_process()
-        self.process = os.fork()
-        if self.process == 0:
-            gc.freeze()  # nothing of the parent's is looked through for garbage, which would copy its pages
-            os.close(self.pipe)
-            _work(work, telling, parent)
-        os.close(telling)
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until each process knows which of the two it is
+        try:
+            self.process = os.fork()
+            if self.process == 0:
+                _work(work, telling, parent, held)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            os.close(telling)
 
     def hear(self) -> list[dict[str, Any]]:
         """Return what has been told since, waiting for it; nothing more once the process has ended."""
@@ -73,17 +74,20 @@ class Worker:
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
-def _work(work: Callable[[Send], None], telling: int, parent: str) -> NoReturn:
+def _work(work: Callable[[Send], None], telling: int, parent: str, held: set[int | signal.Signals]) -> NoReturn:
     """Do the work of a forked process, which ends here: nothing that its parent has begun is its to end."""
 
     def send(**message: Any) -> None:
         line = json.dumps(message).encode() + b"\n"
-        while line:
-            line = line[os.write(telling, line) :]
+        with suppress(BrokenPipeError):  # the parent is gone, which ends this process, but is no failure of its cell
+            while line:
+                line = line[os.write(telling, line) :]
 
     status = 1
     try:
+        gc.freeze()  # nothing of the parent's is looked through for garbage, which would copy its pages
         with worker_of(parent):
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
             work(send)
         status = 0
     except NoRoomError as error:
@@ -94,9 +98,17 @@ def _work(work: Callable[[Send], None], telling: int, parent: str) -> NoReturn:
             traceback.print_exc()
             send(error=f"{type(error).__name__}: {error}".partition("\n")[0])
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            _flush()
+        finally:
+            os._exit(status)
+
+
+def _flush() -> None:
+    """Write what waits for the streams, or a forked process would write it once more; who is gone misses it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
 
 
 def train(plan: Grid, at_once: AtOnce) -> None:
@@ -120,6 +132,7 @@ class _Sweep:
         self.cells: dict[Worker, int] = {}
         self.publisher: Worker | None = None
         self.records: deque[Path] = deque()  # to be published
+        self.kills: Counter[int] = Counter()  # by cell
         self.rests_until = 0.0
         self.last_progress = time.monotonic()
         self.error: Exception | NoRoomError | None = None
@@ -146,7 +159,14 @@ class _Sweep:
                 if job.task(self.plan, number).settled(send=self.progress.tell):
                     self.progress.pass_over()
                     continue
-                self.cells[Worker(partial(_train_cell, self.plan, number, self.at_once))] = number
+                try:
+                    worker = Worker(partial(_train_cell, self.plan, number, self.at_once))
+                except OSError as error:  # no more processes, or memory for one
+                    self.waiting.appendleft(number)
+                    if not self.cells:
+                        self.error = WorkersError(f"no process can be made: {error.strerror}; try workers=1")
+                    break
+                self.cells[worker] = number
                 self.progress.begin(number, self.plan.jobs[number].config["num_epochs"])
             if not has_read_ahead:  # while the first workers train
                 with suppress(Exception):  # whatever it is, each worker will meet it in its own cell
@@ -187,24 +207,26 @@ class _Sweep:
                     self.rests_until = time.monotonic() + REST
                 else:
                     self.records.remove(Path(folder))  # asked once more at the end of the sweep
-            case {"error": text}:
+            case {"error": text} if worker is not self.publisher:  # MLflow costs no training
                 self.error = self.error or WorkersError(text)
             case {"ended": status}:
                 if worker is self.publisher:
                     self.publisher = None
-                    if status != 0:  # killed, say; what it had not done is published at the end of the sweep
-                        self.records.clear()
+                    if status != 0 and self.records:  # killed, say, at the first, which is asked for again at the end
+                        self.records.popleft()
                 else:
                     self._cell_ended(self.cells.pop(worker), status)
 
     def _cell_ended(self, number: int, status: int) -> None:
-        self.progress.end(number)
-        if status == NO_ROOM:
-            self.error = NoRoomError(str(self.error))
         folder = self.plan.folder_of(number)
+        self.progress.end(number, done=job.has_outcome(folder))
+        if status == NO_ROOM and self.error is not None:
+            self.error = NoRoomError(str(self.error))
         if status != 0 and self.error is None:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"left with status {status}"
-            again = len(job.attempts(folder)) < job.MOST_KILLS
+            self.kills[number] += 1
+            again = self.kills[number] < job.MOST_KILLS
+            job.close_abandoned(self.plan)
             self.progress.line(
                 f"{self.plan.jobs[number].label}: the process that trained it {how}; it is trained again"
                 f"{'' if again else ' when the others are done'}"

@@ -215,7 +215,7 @@ def write(
 ) -> Path:
     """Write the record of a cell with a result, whole or not at all; return its folder.
 
-    `started` is seconds since 1970; `side_by_side` says what else was trained meanwhile, which the clocks may show.
+    `started` is seconds since 1970; `side_by_side` says what may have been trained meanwhile, as clocks show.
     """
     if isinstance(result, BaselineResult):
         facts, write_result = contents.facts_of_baseline(result), partial(contents.write_baseline, result=result)

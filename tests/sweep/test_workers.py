@@ -1,11 +1,15 @@
 """Workers: cells side by side have the results of cells one by one, and what happens to one of them is its own."""
 
 import os
+import pty
 import signal
+import subprocess
+import threading
 from collections import Counter
+from contextlib import suppress
 
 import pytest
-from command_line import assert_same, histories, newest_sweep, results, run
+from command_line import PYTHON_M, assert_same, histories, newest_sweep, records, results, run
 from trouble import OWN, ask, cell_runs, children, descendants, is_running, send, start, wait_until, write_rules
 
 from nnbench.sweep import cores
@@ -48,6 +52,30 @@ def test_worker_that_is_killed_costs_its_cell_a_second_training_and_the_others_n
     words = (tmp_path / "words").read_text()
     assert words.count("the process that trained it was killed by SIGKILL; it is trained again") == 1
     assert Counter(status for _, status in cell_runs(tmp_path))["FINISHED"] == 3
+
+
+def test_words_to_a_parent_that_is_gone_are_no_failure_of_a_cell(tmp_path):
+    read, write = pty.openpty()  # a terminal, to which a worker speaks ten times a second
+    command = subprocess.Popen(
+        [*PYTHON_M, *SLOW, "workers=2", "tracking=none"], cwd=write_rules(tmp_path), stdout=write, stderr=write
+    )
+    os.close(write)
+    reader = threading.Thread(target=drain, args=(read,), daemon=True)
+    reader.start()
+    wait_until(lambda: len(list(tmp_path.glob("multirun/*/*/begun.json"))) == 2, "two cells")
+
+    send(children(command.pid)[0], signal.SIGKILL)
+
+    assert command.wait(timeout=120) == 0
+    assert [cell.status for cell in records(newest_sweep(tmp_path)).values()] == ["finished"] * 3
+
+
+def drain(terminal):
+    """Read what is written to a terminal until nobody has it any more."""
+    with suppress(OSError):
+        while os.read(terminal, 2**16):
+            pass
+    os.close(terminal)
 
 
 @pytest.mark.parametrize("optimizer", ["killed", "leaving"])

@@ -66,7 +66,7 @@ class Planted:
         identity = trained.identity(self.number, fingerprint=name, sweep="planned", study=STUDY)
         live = Publisher(self.uri, STUDY, identity)
         live.flush(trained.job.config, trained.job.choices, trained.history(), 1000 + self.number)
-        self.run_ids[name] = live.run_by_place["cell"].info.run_id
+        self.run_ids[name] = next(iter(live.run_by_place.values())).info.run_id
 
     def artifacts(self, name: str) -> Path:
         return artifacts(self.database, self.run_ids[name])
