@@ -5,7 +5,7 @@ with Adam. Each contender has a process of its own; they take turns, some epochs
 moment of the machine meets all of them. The first turn warms up and is reported apart. Times are microseconds per step
 and training, with quartiles over the rounds; ratios are medians of the ratios within a round.
 
-    python benchmarks/peers.py              everyone on every network, about five minutes
+    python benchmarks/peers.py              everyone on every network, about three minutes
     python benchmarks/peers.py --optimizers nnbench's five optimizers on the two larger networks
     python benchmarks/peers.py --replicas   nnbench's cost per training as replicas grow
     python benchmarks/peers.py --quick      a few steps on digits

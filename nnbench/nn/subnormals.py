@@ -1,4 +1,4 @@
-"""Subnormal numbers as zero: those below 1.2e-38 (float32), which many processors compute with a hundred times slower.
+"""Subnormal numbers as zero: those below 1.2e-38 (float32), which many processors are slow with.
 
 An optimizer's averages of gradients that have become zero, of pixels that are always dark or of units that have died,
 decay into them, and nothing that a network learns is that small. JAX and PyTorch's fused kernels flush them, too.
@@ -23,8 +23,7 @@ for _dtype in (np.float32, np.float64):
 def flushed() -> Iterator[None]:
     """Let the processor take subnormal numbers as zero in this thread, and give zero for them.
 
-    By the C library's `fesetenv`, on Linux on x86-64; elsewhere nothing is done (arm64 computes with them at full
-    speed).
+    By the C library's `fesetenv`, on Linux on x86-64; elsewhere nothing is done.
     """
     if _library is None:
         yield

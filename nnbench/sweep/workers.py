@@ -219,10 +219,11 @@ class _Sweep:
 
     def _cell_ended(self, number: int, status: int) -> None:
         folder = self.plan.folder_of(number)
-        self.progress.end(number, done=job.has_outcome(folder))
+        is_done = job.has_outcome(folder)
+        self.progress.end(number, done=is_done)
         if status == NO_ROOM and self.error is not None:
             self.error = NoRoomError(str(self.error))
-        if status != 0 and self.error is None:
+        if status != 0 and not is_done and self.error is None:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"left with status {status}"
             self.kills[number] += 1
             again = self.kills[number] < job.MOST_KILLS
@@ -233,7 +234,7 @@ class _Sweep:
             )
             if again:
                 self.waiting.append(number)
-        if job.has_outcome(folder) and self.plan.jobs[number].tracked and not (folder / record.PUBLISHED).exists():
+        if is_done and self.plan.jobs[number].tracked and not (folder / record.PUBLISHED).exists():
             self.records.append(folder / record.FOLDER)
 
     def _stop(self, workers: Sequence[Worker], number: int) -> None:

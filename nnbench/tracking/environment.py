@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nnbench.nn.subnormals import can_be_flushed
+
 PACKAGES = ("nnbench", "numpy", "scipy", "scikit-learn", "pandas", "hydra-core", "mlflow")
 
 
@@ -26,6 +28,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "blas": [{key: library.get(key) for key in ("internal_api", "version", "architecture")} for library in blas],
         "blas_threads": 1,  # set for every training, see nnbench.sweep.attempt
+        "subnormals_flushed": can_be_flushed(),
         "git_commit": _git_commit(),
     }
 

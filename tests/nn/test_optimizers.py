@@ -262,3 +262,15 @@ def test_adam_restarted_each_epoch_is_revealed(run):
     params = start()
     with pytest.raises(AssertionError):
         assert_follows_pytorch(AdamRestartedEachEpoch(params, **run["options"]), params, run)
+
+
+def test_replica_with_hyperparameters_of_its_own_has_the_same_bits_alone_and_in_a_stack():
+    rng = np.random.default_rng(0)
+    num_replicas, beta1, grads = 20, rng.uniform(0.5, 0.99, (20, 1)), rng.standard_normal((300, 20, 7))
+    together = nn.Adam(np.zeros((num_replicas, 7)), beta1=beta1)
+    alone = [nn.Adam(np.zeros((1, 7)), beta1=beta1[[place]]) for place in range(num_replicas)]
+    for of_step in grads:
+        together.step(of_step)
+        for place, optimizer in enumerate(alone):
+            optimizer.step(of_step[[place]])
+    np.testing.assert_array_equal(np.concatenate([optimizer.params for optimizer in alone]), together.params)
