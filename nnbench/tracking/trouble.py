@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
@@ -53,6 +53,7 @@ class OneLine:
         self._uri = uri
         self._target = target
         self._file = _identity(uri)
+        _hold(uri, self._file)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
@@ -72,6 +73,13 @@ class OneLine:
                 return asked()
 
         return call
+
+
+@cache
+def _hold(uri: str, file: tuple[int, int] | None) -> None:
+    """Keep a file open, so that no other one gets its number once it is gone; closing it would end SQLite's locks."""
+    if file is not None:
+        os.open(place(uri), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _in_time(uri: str, ask: Callable[[], Any], deadline: float | None) -> Any:

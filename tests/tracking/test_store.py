@@ -304,6 +304,18 @@ def test_file_that_is_removed_under_way_is_not_made_again_behind_its_back(new_st
     assert not made.database.exists()
 
 
+def test_file_that_is_replaced_under_way_is_known_though_its_number_may_be_given_again(new_store):
+    made = new_store()
+    store.prepare(made.uri, "x")
+    known = store.client(made.uri)
+    content = made.database.read_bytes()
+    for _ in range(3):  # a file system may give the new file the number of the last one that is gone
+        made.database.unlink()
+        made.database.write_bytes(content)
+        with pytest.raises(store.StoreError, match="has been removed or replaced"):
+            known.search_experiments()
+
+
 def test_disk_that_machines_share_is_known_by_the_kind_of_its_file_system(tmp_path, monkeypatch):
     kind = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True).stdout.strip()
     found = store.file_system(tmp_path)
