@@ -1,4 +1,7 @@
-"""Scores on the test split, with scikit-learn's definitions."""
+"""Scores on the test split, with scikit-learn's definitions.
+
+They are counted here: to import scikit-learn takes longer than to train a small cell.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,11 +30,6 @@ class TestScores:
     by_class: Mapping[str, NDArray]  # precision, recall, f1 -> (replicas, classes)
 
 
-def read_ahead() -> None:
-    """Import what scoring takes, for the processes that are forked from this one."""
-    import sklearn.metrics  # noqa: F401
-
-
 def score(model: MLP, dataset: Dataset, usable: NDArray) -> TestScores:
     """Predict the test split once with every usable replica, a mask (replicas,), and count."""
     labels = dataset.test.labels
@@ -53,8 +51,6 @@ def count(predictions: NDArray, dataset: Dataset, *, loss: NDArray, probabilitie
 
     `loss` is (replicas,), `probabilities` (replicas, samples, classes) where they are known.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     labels, num_replicas, num_classes = dataset.test.labels, len(predictions), dataset.num_classes
     accuracy = np.full(num_replicas, 1 / num_classes)
     confusion = np.zeros((num_replicas, num_classes, num_classes), dtype=np.int64)
@@ -64,14 +60,14 @@ def count(predictions: NDArray, dataset: Dataset, *, loss: NDArray, probabilitie
     for place in np.flatnonzero(usable):
         predicted = predictions[place]
         accuracy[place] = (predicted == labels).mean()
-        confusion[place] = confusion_matrix(labels, predicted, labels=np.arange(num_classes))
-        scores = precision_recall_fscore_support(labels, predicted, labels=np.arange(num_classes), zero_division=0)
-        for values, column in zip(by_class.values(), scores, strict=False):
-            values[place] = column
-        # Over the classes that are there or were predicted, as scikit-learn has it by default.
-        means = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
-        for scores_of_all, mean in zip(macro.values(), means, strict=False):
-            scores_of_all[place] = mean
+        pairs = np.bincount(num_classes * labels + predicted, minlength=num_classes**2)
+        confusion[place] = counts = pairs.reshape(num_classes, num_classes)
+        hits, num_true, num_predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+        by_class["precision"][place] = _ratio(hits, num_predicted)
+        by_class["recall"][place] = _ratio(hits, num_true)
+        by_class["f1"][place] = _ratio(2 * hits, num_true + num_predicted)
+        for name, values in by_class.items():  # a class that is neither there nor predicted is left out
+            macro[f"test/{name}_macro"][place] = values[place, num_true + num_predicted > 0].mean()
     return TestScores(
         summary={"test/accuracy": accuracy, "test/loss": loss, **macro, "test/openings": usable.astype(float)},
         predictions=predictions,
@@ -79,3 +75,8 @@ def count(predictions: NDArray, dataset: Dataset, *, loss: NDArray, probabilitie
         confusion=confusion,
         by_class=by_class,
     )
+
+
+def _ratio(part: NDArray, whole: NDArray) -> NDArray:
+    """Return part / whole, zero where there is nothing."""
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)

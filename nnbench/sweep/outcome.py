@@ -4,10 +4,7 @@ import shlex
 import signal
 from pathlib import Path
 
-import pandas as pd
-
 from nnbench import terminal
-from nnbench.analysis.tables import leaderboard
 from nnbench.grid import Grid
 from nnbench.sweep.sweep_file import SweepFile
 from nnbench.tracking import record
@@ -30,6 +27,10 @@ def show(plan: Grid, *, stopped_by: signal.Signals | None = None) -> int:
             found.append((job.label, cell))
 
     if found:
+        import pandas as pd
+
+        from nnbench.analysis.tables import leaderboard
+
         names = record.data_names([cell for _, cell in found])
         tables = [
             cell.replicas().assign(cell=label, dataset=name) for (label, cell), name in zip(found, names, strict=True)

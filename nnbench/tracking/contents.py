@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbench.data import Dataset
-from nnbench.protocol import evaluation
 from nnbench.protocol.baselines import BaselineResult
 from nnbench.protocol.evaluation import TestScores
 from nnbench.protocol.result import CellResult, Scores
@@ -226,7 +225,6 @@ def read_ahead() -> None:
     from nnbench.analysis import calibration, missed  # noqa: F401
     from nnbench.analysis.plots import confusion_matrix_figure
 
-    evaluation.read_ahead()
     counts = pd.DataFrame({name: [1, 1] for name in "ab"}, index=["a", "b"])
     with tempfile.TemporaryDirectory() as folder:
         write_figure(confusion_matrix_figure(counts, title=""), Path(folder, "picture.png"))

@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
@@ -231,3 +232,7 @@ def test_a_class_may_be_called_anything(name, tmp_path):
 def test_plain_text_is_shown_as_it_is():
     assert plots.plain("a $x$") == r"a \$x\$"
     assert plots.plain("_mine").startswith(" ")
+
+
+def test_colours_are_those_of_seaborns_palette_for_the_colour_blind():
+    assert sns.color_palette("colorblind") == plots.COLOURS

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import given
+from hypothesis.strategies import data, integers, lists
 from protocol_cases import MOONS, cell, train, with_test
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from nnbench.data import Digits, Iris, Split
-from nnbench.protocol.evaluation import score
+from nnbench.protocol.evaluation import count, score
 
 DIGITS = Digits().load()
 
@@ -66,8 +69,6 @@ def test_without_a_usable_replica_all_are_at_chance_level():
 
 
 def test_macro_scores_leave_out_a_class_that_is_neither_there_nor_predicted():
-    from sklearn.metrics import f1_score
-
     iris = Iris().load()
     kept = iris.test.labels != 2
     without = replace(iris, test=Split(iris.test.inputs[kept], iris.test.labels[kept]))
@@ -89,3 +90,26 @@ def test_a_class_without_samples_has_recall_zero_and_not_nothing():
 
     np.testing.assert_array_equal(scores.by_class["recall"][:, 0], 0)
     np.testing.assert_allclose(scores.by_class["recall"][:, 1], scores.summary["test/accuracy"])
+
+
+@given(data())
+def test_counted_scores_are_those_of_scikit_learn_to_the_last_bit(drawn):
+    num_classes = drawn.draw(integers(2, 5))
+    labels, predicted = (
+        np.array(drawn.draw(lists(integers(0, num_classes - 1), min_size=9, max_size=9)), dtype=np.int64) for _ in "tp"
+    )
+    dataset = replace(
+        MOONS,
+        class_names=tuple("abcde"[:num_classes]),
+        test=Split(np.zeros((9, MOONS.num_features), MOONS.test.inputs.dtype), labels),
+    )
+
+    scores = count(predicted[np.newaxis], dataset, loss=np.zeros(1), probabilities=None)
+
+    every = np.arange(num_classes)
+    np.testing.assert_array_equal(scores.confusion[0], confusion_matrix(labels, predicted, labels=every))
+    by_class = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
+    macro = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
+    for place, name in enumerate(("precision", "recall", "f1")):
+        np.testing.assert_array_equal(scores.by_class[name][0], by_class[place])
+        assert scores.summary[f"test/{name}_macro"][0] == macro[place]

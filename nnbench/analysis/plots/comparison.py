@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -22,7 +21,7 @@ from nnbench.analysis.plots.look import (
 )
 from nnbench.analysis.plots.squares import squares
 
-LIGHT_BLUES = sns.light_palette("#6baed6", as_cmap=True)  # on which a black frame and black numbers are seen
+LIGHT_BLUE = "#6baed6"  # on whose shades a black frame and black numbers are seen
 FILLS = {"better": "full", "equivalent": "left", "cannot tell": "none"}  # how much of a marker, by verdict
 
 
@@ -88,8 +87,10 @@ def heatmap(replicas: pd.DataFrame, leaderboard: pd.DataFrame, pairs: pd.DataFra
             )
     lowest = lowest_shown(means.to_numpy())
     extend = "min" if (means < lowest).any(axis=None) else "neither"
+    import seaborn as sns
+
     squares(
-        means, ax, colours=LIGHT_BLUES, ends=(lowest, None), words=words, between=1,
+        means, ax, colours=sns.light_palette(LIGHT_BLUE, as_cmap=True), ends=(lowest, None), words=words, between=1,
         letters={"fontsize": "small", "color": "black"}, label="mean test accuracy (%)", extend=extend,
     )  # fmt: skip
     ax.set(xlabel="activation", ylabel="optimizer")

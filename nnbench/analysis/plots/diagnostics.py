@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from nnbench.analysis.plots.look import MARKERS, colour_by_optimizer, dashes_by_activation, legend_beside, names_of
@@ -66,6 +65,8 @@ def _draw_layers(history: pd.DataFrame, ax: Axes, labels: dict[str, str], *, sca
     optimizer, activation = history["optimizer"].iloc[0], history["activation"].iloc[0]
     colour = colour_by_optimizer(names_of(history["optimizer"]))[optimizer]
     dashes = dashes_by_activation(names_of(history["activation"]))[activation]
+    import seaborn as sns
+
     shades = sns.dark_palette(colour, n_colors=len(labels) + 1)[1:]  # the last layer has the very colour
     by_epoch = history.groupby("epoch")
     for place, (name, text) in enumerate(labels.items()):

@@ -1,4 +1,7 @@
-"""What plots have in common: colours, markers and line styles, safe labels, axis labels, legends."""
+"""What plots have in common: colours, markers and line styles, safe labels, axis labels, legends.
+
+seaborn is imported where it is used: it takes a second, and the picture that is in each record needs none of it.
+"""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,12 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
-COLOURS = sns.color_palette("colorblind")
+# seaborn's palette "colorblind"
+COLOURS = [
+    to_rgb(colour)
+    for colour in (
+        *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+        *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+    )
+]
 OPTIMIZERS = (
     "adam",
     "rmsprop",
@@ -91,6 +101,8 @@ def style_by_cell(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     optimizers = names_of(table["optimizer"])
     colours, markers = colour_by_optimizer(optimizers), marker_by_optimizer(optimizers)
     dashes = dashes_by_activation(names_of(table["activation"]))
+    import seaborn as sns
+
     styles = {}
     cells = table[["cell", "optimizer", "activation"]].drop_duplicates()
     for (optimizer, activation), alike in cells.groupby(["optimizer", "activation"], sort=False, observed=True):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter
@@ -161,6 +160,8 @@ def variance_shares(table: pd.DataFrame, ax: Axes) -> Axes:
         raise ValueError(
             "there are no shares of variance; they take every optimizer with every activation, on the same seeds"
         )
+    import seaborn as sns
+
     shades = sns.color_palette("Greys", n_colors=len(sources) + 2)[:-2]
     styles = {
         source: {"facecolor": shades[place], "hatch": HATCHES[place % len(HATCHES)], "edgecolor": "black"}
