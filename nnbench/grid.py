@@ -1,7 +1,6 @@
 """The grid of a command line: which cells it stands for, and every problem with them before the first one starts.
 
-Hydra composes a configuration for each combination of group choices, once; the other overrides are then set in it. So a
-bad value anywhere in a large grid is found in a second, together with all others.
+A bad value anywhere in a large grid is found in seconds, together with all others.
 """
 
 import argparse
@@ -17,14 +16,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -32,16 +25,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from nnbench.arguments import FIXED, OPEN, closed, own_files, refused
-from nnbench.components import ConfigError, nearest, show
-from nnbench.places import COMMANDS, CONF, EXPERIMENTS
+from nnbench.arguments import closed, own_files, refused
+from nnbench.components import ConfigError, nearest
+from nnbench.composition import Composer, chosen, parse, plain
+from nnbench.places import CONF, EXPERIMENTS
 from nnbench.protocol.fingerprint import OUTPUT_OPTIONS, is_baseline
 from nnbench.protocol.naming import SETTING, flat_settings, labels
 from nnbench.tracking.store import without_credentials
 
-# Beside what is open, what Hydra itself writes into its part while it composes.
-VARIABLE = (*(name.removeprefix("hydra.") for name in OPEN), "overrides", "runtime.choices", "job.override_dirname")
-ABSENT = object()
 MOST_CELLS = 10_000  # of a sweep; they are all planned before the first is trained
 SURROGATE = re.compile("[\ud800-\udfff]")  # how Python keeps bytes of a command line that are no UTF-8
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -105,7 +96,7 @@ def activation_choices(folders: Iterable[Path | str]) -> dict[str, Any]:
     """Return the configuration of every activation by its name; a folder hides those behind it."""
     files = _files("activation", folders)
     try:
-        return {name: _plain(_read(path)) for name, path in files.items()}
+        return {name: plain(_read(path)) for name, path in files.items()}
     except OmegaConfBaseException as error:
         line = f"an activation can be chosen for a layer, so its file must do without the other keys: {error}"
         raise ConfigError([" ".join(line.split())]) from error
@@ -134,7 +125,7 @@ def _files(group: str, folders: Iterable[Path | str]) -> dict[str, Path]:
 def baseline_job(job: Job, name: str, file: Path) -> Job:
     """Return the job of a baseline on the data, the seeds and the other settings of a job."""
     config = OmegaConf.create({**job.config, "model": _read(file)})
-    return Job(_plain(config), {**job.choices, "model": name})
+    return Job(plain(config), {**job.choices, "model": name})
 
 
 def extended(grid: Grid, jobs: Sequence[Job]) -> Grid:
@@ -146,7 +137,7 @@ def extended(grid: Grid, jobs: Sequence[Job]) -> Grid:
 
 def job_of(config: DictConfig, hydra_config: Any) -> Job:
     """Return the job that Hydra composed, resolved."""
-    return Job(_plain(config), _choices(hydra_config))
+    return Job(plain(config), chosen(hydra_config))
 
 
 def expand(arguments: argparse.Namespace) -> Grid:
@@ -164,8 +155,8 @@ def expand(arguments: argparse.Namespace) -> Grid:
     texts = [text for text in arguments.overrides if not closed(text)]
 
     with initialize_config_dir(str(CONF), job_name="nnbench", version_base="1.3"):
-        composer = _Composer(folders, texts)
-        overrides, more = _parse(texts)
+        composer = Composer(folders, texts)
+        overrides, more = parse(texts)
         problems += more
         # A study may itself ask for a multirun and name the keys to sweep; the command line narrows them.
         settled = [override for override in overrides if not override.is_sweep_override()]
@@ -175,7 +166,7 @@ def expand(arguments: argparse.Namespace) -> Grid:
         multirun = arguments.multirun or hydra_config.mode == RunMode.MULTIRUN
         if multirun and hydra_config.sweeper.params:
             params = [f"{key}={value}" for key, value in hydra_config.sweeper.params.items()]
-            of_study, more = _parse([text for text in params if not closed(text)])
+            of_study, more = parse([text for text in params if not closed(text)])
             overrides, problems = of_study + overrides, [*problems, *filter(None, map(closed, params)), *more]
         swept = list(
             dict.fromkeys(override.get_key_element() for override in overrides if override.is_sweep_override())
@@ -214,8 +205,8 @@ def expand(arguments: argparse.Namespace) -> Grid:
         for combination in combinations:
             unknown = {text: line for text in combination if (line := composer.unknown_choice(text))}
             problems += unknown.values()
-            job, more = composer.job([text for text in combination if text not in unknown])
-            jobs.append(job)
+            config, choices, more = composer.cell([text for text in combination if text not in unknown])
+            jobs.append(Job(config, choices))
             problems += more
         if not jobs:
             problems.append("the sweep has no cell; one of its keys has an empty range of values")
@@ -286,185 +277,6 @@ def _unknown_settings(jobs: Sequence[Job]) -> list[str]:
         for name in named
         if str(name).partition(".")[0] not in heads
     ]
-
-
-class _Composer:
-    """Composes configurations, one for each combination of group choices."""
-
-    def __init__(self, folders: list[Path], texts: list[str]):
-        self.folders = folders
-        self.texts = texts  # the overrides of the command line
-        # As `hydra.main` does with --config-dir, so that both see the same files in the same order.
-        search_path = create_config_search_path(str(CONF))
-        for folder in folders[1:-1]:
-            search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-        GlobalHydra.instance().clear()
-        Hydra.create_main_hydra2("nnbench", search_path)
-        self.loader = GlobalHydra.instance().config_loader()
-        self.known: dict[str, list[str]] = {}  # the choices of each group
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
-        self.shipped: dict[str, dict[str, Any]] = {}  # Hydra's own part as it is shipped, by the choice of launcher
-
-    def compose(self, overrides: list[str]) -> DictConfig:
-        """Return the configuration for these group choices, Hydra's own part included and checked."""
-        key = tuple(overrides)
-        if key not in self.composed:
-            if problems := _parse(overrides)[1]:  # names of files that glob() found may be none of Hydra's grammar
-                raise ConfigError(problems)
-            config = self._by_hydra(overrides)
-            launcher = str(config.hydra.runtime.choices["hydra/launcher"])
-            if launcher not in self.shipped:
-                self.shipped[launcher] = _as_written(self._by_hydra([f"hydra/launcher={launcher}"]).hydra)
-            if problems := _changed(_as_written(config.hydra), self.shipped[launcher], self.texts):
-                raise ConfigError(problems)
-            self.composed[key] = config
-        return self.composed[key]
-
-    def _by_hydra(self, overrides: list[str]) -> DictConfig:
-        """Let Hydra compose."""
-        try:
-            return compose("config", overrides=overrides, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException, YAMLError, UnicodeError) as error:
-            raise ConfigError([" ".join(f"{error} {error.__cause__ or ''}".split())]) from error
-        except RecursionError as error:
-            line = f"{' '.join(overrides)} begins with itself; mend the defaults of its file"
-            raise ConfigError([line]) from error
-
-    def options(self, group: str) -> list[str]:
-        """Return the choices of a group; none where there is no such group."""
-        if not group:  # from an override without a key, such as =1
-            return []
-        if group not in self.known:
-            places = [(folder / group, folder.glob(f"{group}/**/*.yaml")) for folder in self.folders]
-            files = {path.relative_to(top).with_suffix("").as_posix() for top, paths in places for path in paths}
-            self.known[group] = sorted(files | set(self.loader.get_group_options(group, ObjectType.CONFIG)))
-        return self.known[group]
-
-    def is_group(self, override: str) -> bool:
-        """Whether an override chooses a file, or belongs to Hydra itself."""
-        key = override.partition("=")[0].lstrip("+~")
-        return key.startswith("hydra") or bool(self.options(key.partition("@")[0]))
-
-    def unknown_choice(self, override: str) -> str:
-        """Return a line if an override chooses what its group does not have, else nothing."""
-        group, _, choice = override.partition("=")
-        group = group.lstrip("+")
-        options = self.options(group)
-        choice = choice.strip("'\"")
-        if not options or choice in options:
-            return ""
-        way_out = "; joblib comes with pip install hydra-joblib-launcher" if group == "hydra/launcher" else ""
-        return f"{group} is {choice}, which is not one of its choices{nearest(choice, options)}{way_out}"
-
-    def job(self, combination: list[str]) -> tuple[Job, list[str]]:
-        """Return the cell of one combination of overrides, and a line for each that cannot be set."""
-        config = self.compose([text for text in combination if self.is_group(text)])
-        choices = _choices(config.hydra)
-        cell = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        OmegaConf.set_struct(cell, False)
-        overrides, problems = _parse([text for text in combination if not self.is_group(text)])
-        for override in overrides:
-            key = override.key_or_group
-            parent = OmegaConf.select(cell, key.rpartition(".")[0]) if "." in key else cell
-            name = key.rpartition(".")[2]
-            if override.is_delete():
-                problems.append(f"~{key} deletes a key; set it to another value instead")
-            elif not isinstance(parent, DictConfig):
-                known = nearest(key.partition(".")[0], [str(known) for known in cell])
-                problems.append(f"{key} is not a key of the configuration{known}")
-            elif name not in set(parent.keys()) and not (override.is_add() or override.is_force_add()):
-                group = key.rpartition(".")[0]
-                whose = f"an option of {group}={choices.get(group, group)}" if group else "a key of the configuration"
-                options = [str(option) for option in parent if option != "_target_"]
-                elsewhere = (
-                    [] if group else [f"{group}.{option}" for group in choices for option in cell.get(group) or ()]
-                )
-                problems.append(f"{key} is not {whose}{nearest(name, options, elsewhere=elsewhere)}")
-            elif override.is_add() and name in set(parent.keys()):
-                problems.append(f"+{key} adds a key that is there already; write {key}=VALUE")
-            else:
-                try:
-                    OmegaConf.update(cell, key, override.value(), force_add=True)
-                except OmegaConfBaseException as error:
-                    problems.append(f"{key} cannot be set: {' '.join(str(error).split())}")
-        try:
-            return Job(_plain(cell), choices), problems
-        except OmegaConfBaseException as error:
-            raise ConfigError([*problems, " ".join(str(error).split())]) from error
-
-
-def _changed(hydra_config: dict[str, Any], shipped: dict[str, Any], texts: list[str]) -> list[str]:
-    """Return a line for everything in Hydra's own part that a file has changed and may not; see `nnbench.arguments`.
-
-    Text among the options of a launcher may become a command on a cluster, so it is taken from the command line alone.
-    """
-    given = {text.partition("=")[0].lstrip("+~") for text in texts}
-    problems = []
-    for place, value in _differences(hydra_config, shipped):
-        key = f"hydra.{place}"
-        free = any(place == name or place.startswith(f"{name}.") for name in VARIABLE)
-        of_launcher = place.partition(".")[0] == "launcher"
-        if not free or (of_launcher and any(name.startswith("_") for name in [*place.split("."), *_keys(value)])):
-            problems.append(f"{key} {FIXED}")
-        elif of_launcher and not isinstance(value, int | float | None) and not {key, "hydra.launcher"} & given:
-            problems.append(f"{key} is {show(value)} in a file; text for a launcher belongs on the command line")
-    return problems
-
-
-def _keys(value: Any) -> Iterator[str]:
-    """Yield every key inside a plain value."""
-    if isinstance(value, dict):
-        yield from map(str, value)
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _keys(inner)
-
-
-def _as_written(config: DictConfig) -> dict[str, Any]:
-    """Return a configuration as dictionaries and lists, interpolations as they are written."""
-    plain: Any = OmegaConf.to_container(config, resolve=False)
-    return plain
-
-
-def _differences(config: Any, shipped: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted place and the value of everything in which a plain configuration differs from another."""
-    if isinstance(config, dict) and isinstance(shipped, dict):
-        for key in {**shipped, **config}:
-            inner = f"{place}.{key}" if place else str(key)
-            yield from _differences(config.get(key, ABSENT), shipped.get(key, ABSENT), inner)
-    elif config != shipped:
-        yield place, config
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """Return a configuration as dictionaries and lists, every interpolation resolved."""
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return plain
-
-
-def _choices(hydra_config: Any) -> dict[str, str]:
-    """Return the choice made in each of our own groups."""
-    choices = hydra_config.runtime.choices
-    return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
-
-
-def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
-    """Parse overrides; return them, and a line for each that cannot be read."""
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    overrides, problems = [], []
-    for text in texts:
-        try:
-            override = parser.parse_override(text)
-            override.config_loader = parser.config_loader  # glob() looks at the choices
-            overrides.append(override)
-        except HydraException as error:
-            if "=" not in text:
-                problems.append(f"{text} is neither a command nor KEY=VALUE{nearest(text, COMMANDS)}")
-                continue
-            problems.append(
-                f"{text} cannot be read: {' '.join(str(error).split())}; write KEY=VALUE, lists as KEY=[A,B], "
-                "and text with special characters as 'KEY=\"TEXT\"'"
-            )
-    return overrides, problems
 
 
 def _num_values(override: Override) -> int:
