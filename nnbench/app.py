@@ -73,7 +73,7 @@ def run(sweep: str, *, forks: bool = False) -> int:
     from nnbench import grid, terminal
     from nnbench.components import ConfigError
     from nnbench.settings import clipped
-    from nnbench.sweep import job
+    from nnbench.sweep import preparation
 
     os.environ[SWEEP], os.environ[PROCESS] = sweep, name_of_this_process()
     try:
@@ -85,7 +85,7 @@ def run(sweep: str, *, forks: bool = False) -> int:
         terminal.print_problems(error.problems)
         return 2
 
-    if not job.is_begun(plan):
+    if not preparation.is_begun(plan):
         terminal.print_size(*_distinct(plan, cells, datasets))
         for line in clipped(cells, datasets):
             terminal.say(f"warning: {line}")
@@ -152,9 +152,9 @@ def _distinct(
     plan: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dataset]"
 ) -> "tuple[list[Cell | BaselineCell], list[Dataset]]":
     """Return the cells and their data less those that are the same setting as an earlier one."""
-    from nnbench.sweep import job
+    from nnbench.sweep.preparation import fingerprints
 
-    marks = job.fingerprints(plan, datasets)
+    marks = fingerprints(plan, datasets)
     first = [number for number, mark in enumerate(marks) if mark not in marks[:number]]
     return [cells[number] for number in first], [datasets[number] for number in first]
 
@@ -165,18 +165,19 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
     Returns the exit status.
     """
     from nnbench import terminal
-    from nnbench.sweep import job, outbox, outcome, plan, workers
+    from nnbench.sweep import outbox, outcome, plan, preparation, workers
     from nnbench.sweep.attempt import NoRoomError
     from nnbench.sweep.plan import ALONE
-    from nnbench.tracking.trouble import StoreError
 
     asks_only = grid.jobs[0].config["dry_run"]
     try:
-        is_new = not job.is_begun(grid)
-        sweep = job.prepare(grid, datasets)
+        is_new = not preparation.is_begun(grid)
+        sweep = preparation.prepare(grid, datasets)
         at_once = ALONE
         if forks and grid.launcher == BASIC:
             at_once = plan.at_once(*plan.only_networks(cells, datasets), len(grid.jobs), grid.jobs[0].config["workers"])
+        if not asks_only and at_once.cells == 1:
+            preparation.open_store_first(grid, is_new=is_new)
         if is_new:  # or it was killed, perhaps by a cell's first steps, which are timed here
             tell(WORK)
             left = sweep.missing()
@@ -185,25 +186,19 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             made = plan.make(*networks)
             terminal.print_plan(made, num_fits=num_fits, num_done=len(sweep.done), at_once=at_once.cells)
         if not asks_only:
-            _train(grid, at_once)
+            _train(grid, at_once, is_new=is_new)
             outbox.publish_rest(grid)
     except BaseException as error:
         stop = stopped_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
         if stop is not None:
-            job.close_abandoned(grid)
+            preparation.close_abandoned(grid)
             return outcome.show(grid, stopped_by=stop)
         if isinstance(error, NoRoomError | LauncherError | workers.WorkersError):
             terminal.print_problems([str(error)])
             return outcome.show(grid) or 1
         if not isinstance(error, Exception):
             raise
-        # Of prepare: whatever MLflow or the disk says; nothing has been trained yet.
-        reason = str(error).partition("\n")[0]
-        if isinstance(error, OSError):
-            reason = f"{type(error).__name__}: {reason}; work in a folder that you may write"
-        elif not isinstance(error, StoreError):  # which says itself what to do
-            reason = f"{type(error).__name__}: {reason}; mend it, give another tracking.uri, or use tracking=none"
-        terminal.print_problems([f"the sweep cannot start: {reason}"])
+        terminal.print_problems([f"the sweep cannot start: {preparation.why_not(error)}"])
         return 1
     if asks_only:
         terminal.print_cells(sweep)
@@ -215,7 +210,7 @@ class LauncherError(Exception):
     """Hydra's launcher cannot run the jobs of a sweep."""
 
 
-def _train(grid: "Grid", at_once: "AtOnce") -> None:
+def _train(grid: "Grid", at_once: "AtOnce", *, is_new: bool) -> None:
     """Train every cell: in workers, if there is more than one at once, or by the launcher that Hydra is told to use.
 
     What is left then is trained in this process: what other commands have in hand, what was killed again in the company
@@ -227,7 +222,7 @@ def _train(grid: "Grid", at_once: "AtOnce") -> None:
     if grid.launcher != BASIC:
         _launch_all(grid)
     elif at_once.cells > 1:
-        workers.train(grid, at_once)
+        workers.train(grid, at_once, is_new=is_new)
 
     is_first = grid.launcher == BASIC and at_once.cells == 1
     is_told = False
@@ -247,11 +242,11 @@ def _train(grid: "Grid", at_once: "AtOnce") -> None:
 def _launch_all(grid: "Grid") -> None:
     """Let Hydra's launcher run its jobs, again where workers were killed."""
     from nnbench import terminal
-    from nnbench.sweep import job
+    from nnbench.sweep import job, preparation
 
     trouble = _launch()
     while trouble:
-        job.close_abandoned(grid)
+        preparation.close_abandoned(grid)
         left, begun = job.left(grid), job.num_begun(grid)
         terminal.say(f"the launcher lost its workers ({trouble}); what they had in hand is trained again")
         trouble = _launch()

@@ -214,9 +214,13 @@ class SweepProgress:
             self.bars.advance(self.all, int(done))
 
     def line(self, text: str) -> None:
-        """Print a line, above the bars."""
+        """Print a line of progress, above the bars."""
         if self.shown:
-            (self.bars.console if self.bars is not None else self.console).print(Text(text))
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bars if there are any."""
+        (self.bars.console if self.bars is not None else self.console).print(Text(text))
 
     def show(self) -> None:
         """Draw the bars as they are now."""

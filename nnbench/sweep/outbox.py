@@ -1,7 +1,7 @@
 """What MLflow lacks: records below the current folder that wait for the store, and a sweep that it has not heard of."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -75,20 +75,21 @@ def wait_again(folders: Iterable[Path]) -> None:
             "the new one gets them, too")  # fmt: skip
 
 
-def publish(when: str) -> int:
+def publish(when: str, *, besides: Path | None = None, tell: Callable[[str], None] = say) -> int:
     """Publish what waits, for a minute at most; return how many records still wait, and say why.
 
-    Damaged ones are not counted: they wait for ever, and `sync` names them.
+    Damaged ones are not counted: they wait for ever, and `sync` names them. Those in the folder `besides` are left out.
     """
     from nnbench.tracking import publish
 
-    outcomes = publish.publish_all(record.unpublished(Path.cwd()), seconds=MOST_SECONDS)
+    folders = [folder for folder in record.unpublished(Path.cwd()) if besides not in folder.parents]
+    outcomes = publish.publish_all(folders, seconds=MOST_SECONDS)
     left = [error for _, error in outcomes if error is not None and not isinstance(error, record.DamagedError)]
     if done := sum(error is None for _, error in outcomes):
-        say(f"{done} {'record' if done == 1 else 'records'} published {when} that had waited for the store")
+        tell(f"{done} {'record' if done == 1 else 'records'} published {when} that had waited for the store")
     if left:
         reasons = dict.fromkeys(without_credentials(" ".join(str(error).split())) for error in left)
-        say(f"warning: {len(left)} {'record waits' if len(left) == 1 else 'records wait'} for the store "
+        tell(f"warning: {len(left)} {'record waits' if len(left) == 1 else 'records wait'} for the store "
             f"({'; '.join(reasons)}); python -m nnbench sync publishes them")  # fmt: skip
     return len(left)
 

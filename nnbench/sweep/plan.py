@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
+from warnings import catch_warnings
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -26,7 +27,7 @@ PROBE_WORK = 1e9  # multiplications of a probe, about
 FEWEST_SAMPLES = 32
 LONG_EPOCH = 0.5  # seconds; a longer one needs no second try
 OF_A_WORKER = 2**28  # bytes that a worker has for itself beside stack and data, about
-PROBE_SECONDS = 1.5  # for all kinds together; the rest is scaled from those that were tried
+PROBE_SECONDS = 0.3  # for all kinds together; the rest is scaled from those that were tried
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,12 @@ def _stacks(cell: Cell, dataset: Dataset) -> Iterable[_Stack]:
 
 
 def _train_seconds(stacks: Iterable[_Stack]) -> float:
-    """Return how long these stacks train: each kind is tried, as long as there is time for it."""
+    """Return how long these stacks train: each kind is tried, in any order, as long as there is time for it."""
     seconds_by_kind: dict[tuple, float] = {}  # of an epoch
     tried_work, waited, total = 0.0, 0.0, 0.0
-    for stack in stacks:
+    in_order = list(stacks)
+    for place in np.random.default_rng(0).permutation(len(in_order)):  # or all that are tried would have one optimizer
+        stack = in_order[place]
         if stack.kind not in seconds_by_kind:
             if waited < PROBE_SECONDS:
                 started = perf_counter()
@@ -199,7 +202,7 @@ def _epoch_seconds(stack: _Stack) -> float:
     else:
         some = slice(cell.batch_size * min(max(affordable // cell.batch_size, 1), PROBE_STEPS))
     samples = Split(train.inputs[some], train.labels[some])
-    with threadpool_limits(1):
+    with threadpool_limits(1), catch_warnings():  # of which a plugin may make errors, those of MLflow's, too
         tried = replace(cell, num_epochs=2, patience=None, schedule=_standing_still)
         training = start(tried, stack.dataset, range(stack.num_replicas))
         for _ in range(2):

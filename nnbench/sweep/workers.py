@@ -2,8 +2,8 @@
 
 A worker begins at once, as its parent has read the data and all code, and shares both with it; it ends with its cell,
 so that a worker that is killed costs its cell alone. What came of a cell is in its record folder; on the way, a worker
-tells its parent in lines of JSON how far it is. No training waits for MLflow: what is done is published by one more
-process beside the workers; for what then is left see `nnbench.sweep.outbox`.
+tells its parent in lines of JSON how far it is. No training waits for MLflow: one more process beside the workers makes
+the store ready and publishes what is done; for what then is left see `nnbench.sweep.outbox`.
 """
 
 import gc
@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from nnbench.grid import Grid
-from nnbench.sweep import job
-from nnbench.sweep.attempt import TOLD, NoRoomError
+from nnbench.sweep import job, outbox, preparation
+from nnbench.sweep.attempt import TOLD, NoRoomError, is_local
 from nnbench.sweep.plan import AtOnce
 from nnbench.sweep.supervision import GRACE, STOPS, WORK, name_of_this_process, stopped_by, tell, worker_of
 from nnbench.terminal import SweepProgress
-from nnbench.tracking import contents, record
+from nnbench.tracking import contents, record, store
 from nnbench.tracking.environment import environment
-from nnbench.tracking.trouble import REST, StoreError
+from nnbench.tracking.trouble import REST, StoreError, wake
 
 Send: TypeAlias = Callable[..., None]  # tells the parent something, in keyword arguments that JSON can hold
 LOOK_EVERY = 0.2  # seconds between looks at the clock while nothing is heard
@@ -111,21 +111,24 @@ def _flush() -> None:
             stream.flush()
 
 
-def train(plan: Grid, at_once: AtOnce) -> None:
-    """Train the cells of a sweep, `at_once.cells` of them side by side, and publish what is done.
+def train(plan: Grid, at_once: AtOnce, *, is_new: bool) -> None:
+    """Train the cells of a sweep, `at_once.cells` of them side by side, open the store and publish what is done.
 
     Left are, as `nnbench.sweep.job.left` tells, those that another command has in hand and those that were killed again
-    and again in the company of others. Raises `NoRoomError` if the disk is full and `WorkersError` for a defect.
+    and again in the company of others. Raises `NoRoomError` if the disk is full, `WorkersError` for a defect, and
+    StoreError for a store that cannot be used; for `is_new` see `preparation.open_store`.
     """
     with SweepProgress([each.label for each in plan.jobs], shown=plan.jobs[0].config["progress"]) as progress:
-        _Sweep(plan, progress, at_once).train()
+        _Sweep(plan, progress, at_once, is_new=is_new).train()
 
 
 class _Sweep:
     """The workers of a sweep, and what they are to do."""
 
-    def __init__(self, plan: Grid, progress: SweepProgress, at_once: AtOnce):
+    def __init__(self, plan: Grid, progress: SweepProgress, at_once: AtOnce, *, is_new: bool):
         self.plan = plan
+        self.is_new = is_new
+        self.is_open = not plan.jobs[0].tracked  # the store, or there is none
         self.progress = progress
         self.at_once = at_once
         self.waiting = deque(range(len(plan.jobs)))
@@ -169,12 +172,11 @@ class _Sweep:
                 self.cells[worker] = number
                 self.progress.begin(number, self.plan.jobs[number].config["num_epochs"])
             if not has_read_ahead:  # while the first workers train
-                with suppress(Exception):  # whatever it is, each worker will meet it in its own cell
-                    contents.read_ahead()
-                    environment()
+                _read_ahead(self.plan)
                 has_read_ahead = True
             if self.publisher is None and self._can_publish():
-                self.publisher = Worker(partial(_publish, self.plan, list(self.records)))
+                opens = None if self.is_open else partial(preparation.open_store, self.plan, is_new=self.is_new)
+                self.publisher = Worker(partial(_publish, self.plan, list(self.records), opens))
             ready = wait([worker.pipe for worker in self._workers()], LOOK_EVERY)
             for worker in [worker for worker in self._workers() if worker.pipe in ready]:
                 for message in worker.hear():
@@ -186,7 +188,7 @@ class _Sweep:
                 break
 
     def _can_publish(self) -> bool:
-        return bool(self.records) and time.monotonic() > self.rests_until
+        return (bool(self.records) or not self.is_open) and time.monotonic() > self.rests_until
 
     def _workers(self) -> list[Worker]:
         return [*self.cells, *([self.publisher] if self.publisher else [])]
@@ -199,6 +201,13 @@ class _Sweep:
             case {"published": folder}:
                 self.records.remove(Path(folder))
                 self.last_progress = time.monotonic()
+            case {"opened": _}:
+                self.is_open = True
+                self.last_progress = time.monotonic()
+            case {"cannot_open": reason}:
+                raise StoreError(reason, "refusal")
+            case {"say": text}:
+                self.progress.say(text)
             case {"trouble": reason, "outage": is_outage, "folder": folder}:
                 if reason not in TOLD:
                     TOLD.add(reason)
@@ -212,7 +221,9 @@ class _Sweep:
             case {"ended": status}:
                 if worker is self.publisher:
                     self.publisher = None
-                    if status != 0 and self.records:  # killed, say, at the first, which is asked for again at the end
+                    if status != 0 and not self.is_open:  # killed, say, and then the end of the sweep comes back to it
+                        self.is_open = True
+                    elif status != 0 and self.records:  # at the first of them, which is asked for again at the end, too
                         self.records.popleft()
                 else:
                     self._cell_ended(self.cells.pop(worker), status)
@@ -227,7 +238,7 @@ class _Sweep:
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"left with status {status}"
             self.kills[number] += 1
             again = self.kills[number] < job.MOST_KILLS
-            job.close_abandoned(self.plan)
+            preparation.close_abandoned(self.plan)
             self.progress.line(
                 f"{self.plan.jobs[number].label}: the process that trained it {how}; it is trained again"
                 f"{'' if again else ' when the others are done'}"
@@ -255,11 +266,39 @@ def _train_cell(plan: Grid, number: int, at_once: AtOnce, send: Send) -> None:
     job.task(plan, number).run(plan.activation_choices, alone=at_once.cells == 1, at_once=at_once, send=send)
 
 
-def _publish(plan: Grid, folders: Sequence[Path], send: Send) -> None:
-    """Publish records, one after the other, until the store is in trouble."""
-    from nnbench.tracking import publish, store
+def _read_ahead(plan: Grid) -> None:
+    """Import what records and store are written with, once for all processes that are forked from now on."""
+    with suppress(Exception):  # whatever it is, each worker will meet it in its own cell
+        contents.read_ahead()
+        environment()
+        if plan.jobs[0].tracked:
+            store.read_ahead(store.resolve(plan.jobs[0].tracking_uri))
+
+
+def _publish(plan: Grid, folders: Sequence[Path], opens: Callable[..., None] | None, send: Send) -> None:
+    """Open the store, unless it is, and publish records, one after the other, until it is in trouble.
+
+    With the store open, what earlier commands could not publish comes first.
+    """
+    from nnbench.tracking import publish
 
     first = plan.jobs[0]
+
+    def tell(text: str) -> None:
+        send(say=text)
+
+    if opens is not None:
+        try:
+            opens(tell=tell)
+        except Exception as error:
+            if not (isinstance(error, StoreError) and error.kind == "outage") and is_local(first):
+                send(cannot_open=store.without_credentials(preparation.why_not(error)))
+            else:
+                send(trouble=str(error), outage=True, folder="")
+            return
+        send(opened=True)
+        outbox.publish(preparation.BEFORE, besides=plan.folder, tell=tell)
+        wake(store.resolve(first.tracking_uri))  # though that may have taken too long
     for folder in folders:
         try:
             publish.publish_in_time(folder, first.tracking_uri, first.experiment)

@@ -1,15 +1,17 @@
 """Reading results back from MLflow, in bulk."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nnbench.tracking import process, record, store, sweeps
+from nnbench.tracking import glance, process, record, store, sweeps
+from nnbench.tracking.glance import Finished
 from nnbench.tracking.trouble import StoreError
 
 if TYPE_CHECKING:
@@ -124,11 +126,13 @@ def known_runs(uri: str, run_ids: Collection[str]) -> set[str]:
     """Return those runs that the store at a resolved URI has, deleted ones included; none where there is no store."""
     if not run_ids or not store.exists(uri):
         return set()
+    if store.is_local(uri) and (found := glance.known_runs(uri, run_ids)) is not None:
+        return found
     from mlflow.entities import ViewType
 
     client = store.client(uri)
-    found = client.search_experiments(view_type=ViewType.ALL, max_results=MOST_EXPERIMENTS)
-    experiments, wanted = [experiment.experiment_id for experiment in found], sorted(run_ids)
+    all_of_them = client.search_experiments(view_type=ViewType.ALL, max_results=MOST_EXPERIMENTS)
+    experiments, wanted = [experiment.experiment_id for experiment in all_of_them], sorted(run_ids)
     known: set[str] = set()
     for start in range(0, len(wanted), MOST_ASKED):
         some = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + MOST_ASKED])
@@ -153,8 +157,16 @@ def finished_and_damaged(
     uri: str | None, experiment: str, fingerprints: Collection[str] | None = None
 ) -> tuple[dict[str, str], dict[str, Damaged]]:
     """Return what `finished_cells` does, and the results that are not whole by the id of their run."""
-    runs = cell_runs(uri, experiment, condition=" AND attributes.status = 'FINISHED'")
-    return whole_runs(runs, fingerprints)
+    found = glance.finished(store.resolve(uri), experiment) if _is_here(uri) else None
+    if found is None:
+        return whole_runs(cell_runs(uri, experiment, condition=" AND attributes.status = 'FINISHED'"), fingerprints)
+    return _whole({mark: runs for mark, runs in found.items() if fingerprints is None or mark in fingerprints})
+
+
+def _is_here(uri: str | None) -> bool:
+    """Whether there is a store, in a file of this machine."""
+    uri = store.resolve(uri)
+    return store.is_local(uri) and store.exists(uri)
 
 
 def whole_runs(
@@ -165,9 +177,11 @@ def whole_runs(
     A record on this machine is compared with its manifest, byte for byte. One on a server is taken to be whole until it
     is fetched, as each would have to be brought here. `fingerprints` keeps those alone.
     """
-    results = _results(runs, fingerprints)
+    return _whole(_results(runs, fingerprints))
 
-    def checked(candidates: "Sequence[RunInfo]") -> "tuple[RunInfo | None, list[tuple[RunInfo, str]]]":
+
+def _whole(results: "Mapping[str, Sequence[RunInfo | Finished]]") -> tuple[dict[str, str], dict[str, Damaged]]:
+    def checked(candidates: Sequence[Any]) -> tuple[Any, list[tuple[Any, str]]]:
         bad = []
         for info in candidates:
             try:
@@ -207,10 +221,15 @@ def _reason(error: Exception) -> str:
 def fetch(uri: str | None, run_id: str, job_folder: Path) -> Path:
     """Bring the record of a cell back into a job's folder; return the record folder."""
     uri = store.resolve(uri)
-    source = store.client(uri).get_run(run_id).info.artifact_uri
+    source = glance.artifact_uri(uri, run_id) if _is_here(uri) else None
+    if source is None:
+        source = store.client(uri).get_run(run_id).info.artifact_uri
     job_folder.mkdir(parents=True, exist_ok=True)
     with record.new_folder(job_folder) as folder:
-        store.artifacts(uri, source).download_artifacts("", str(folder))
+        if (own := store.local_folder(source)) is not None:
+            shutil.copytree(own, folder, dirs_exist_ok=True)
+        else:
+            store.artifacts(uri, source).download_artifacts("", str(folder))
         record.check(folder, besides=record.MODEL)
         (folder / record.MANIFEST).unlink()
     published = {"run_id": run_id, "uri": store.without_credentials(uri)}

@@ -10,19 +10,20 @@ import logging
 import os
 import re
 import sqlite3
-from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from nnbench.nn.saving import sync
+from nnbench.tracking import glance
 from nnbench.tracking.credentials import complete, hide, without_credentials
 from nnbench.tracking.trouble import (
     MOVE_AWAY,
     SQLITE,
     OneLine,
     StoreError,
+    deleted,
     in_one_line,
     of_another_version,
     of_database,
@@ -76,7 +77,6 @@ VIEW_STATE = {
 }
 VIEW_TAG = {f"mlflow.sharedViewState.{VIEW}": json.dumps(VIEW_STATE)}
 VERSION = "alembic_version"  # the table with the version of the schema, which MLflow writes last
-BUSY = 20.0  # seconds of patience with a locked database, which are MLflow's, too
 SHARED = {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "fuse.sshfs", "9p"}  # kinds of file systems
 PAGE = 1000  # runs; MLflow returns no more at once
 
@@ -105,11 +105,31 @@ def exists(uri: str) -> bool:
 def prepare(uri: str | None, experiment: str) -> None:
     """Create the store and the experiment where they do not exist yet; raises StoreError where they cannot be used."""
     uri = resolve(uri)
+    check_place(uri)
     if is_local(uri):
-        if {"?", "%"} & set(uri):  # a URI gives them a meaning, and the database would lie elsewhere
-            raise ValueError(f"the store would be {uri}, whose path has a ? or a %; work in another folder")
         _create_database(Path(place(uri)))
     experiment_id(uri, experiment)
+
+
+def check_place(uri: str) -> None:
+    """Raise ValueError for a local store with a path that has a meaning in its URI: it would lie elsewhere."""
+    if is_local(uri) and {"?", "%"} & set(uri):
+        raise ValueError(f"the store would be {uri}, whose path has a ? or a %; work in another folder")
+
+
+def read_ahead(uri: str) -> None:
+    """Import what the store at a resolved URI is asked with, for the processes that are forked from this one."""
+    _be_quiet()
+    import mlflow
+
+    if is_local(uri):
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
+def _be_quiet() -> None:
+    """Set what MLflow reads from its environment, unless the user has set it."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 @lru_cache(maxsize=4)
@@ -118,8 +138,7 @@ def client(uri: str) -> "MlflowClient":
 
     Raises StoreError, and leaves the file as it is, where there is none or it is not a whole database of MLflow's.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    _be_quiet()
     import mlflow
 
     if is_local(uri):
@@ -159,11 +178,7 @@ def find_experiment(uri: str, name: str) -> str | None:
     if found is None:
         return None
     if found.lifecycle_stage == "deleted":
-        raise StoreError(
-            f"the experiment {name} is deleted; restore it with mlflow experiments restore -x {found.experiment_id}, "
-            "or give another name with tracking.experiment=NAME",
-            "refusal",
-        )
+        raise StoreError(deleted(name, found.experiment_id), "refusal")
     return found.experiment_id
 
 
@@ -260,8 +275,7 @@ def _create_database(path: Path) -> None:
             sqlite3.connect(temporary).close()
         except sqlite3.Error as error:  # MLflow would try again for minutes; SQLite takes no path of 512 characters
             raise of_database(path, str(error)) from error
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
+        _be_quiet()
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -283,11 +297,7 @@ def _check_database(uri: str) -> None:
     path = Path(place(uri))
     if not path.exists():
         raise StoreError(f"there is no store at {uri}; train something first, or give --tracking-uri", "refusal")
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY)) as database:
-            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error as error:
-        raise of_database(path, str(error)) from error
+    found = {name for (name,) in glance.ask(uri, "SELECT name FROM sqlite_master WHERE type = 'table'") or ()}
     if VERSION not in found:
         raise StoreError(
             f"{path} is no store of MLflow's, or its creation was cut off (it has no table {VERSION}); give another "

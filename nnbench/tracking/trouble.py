@@ -193,6 +193,14 @@ def of_database(path: Path, reason: str) -> StoreError:
     return StoreError(f"{path} is no store that can be used ({reason}); put back a copy of it, {MOVE_AWAY}", "refusal")
 
 
+def deleted(experiment: str, number: str | int) -> str:
+    """Return what is to be done with an experiment that has been deleted."""
+    return (
+        f"the experiment {experiment} is deleted; restore it with mlflow experiments restore -x {number}, or give "
+        "another name with tracking.experiment=NAME"
+    )
+
+
 def _of_answer(uri: str, error: BaseException) -> StoreError:
     """Return what the answer of a server means, or an error that is neither of a network nor of a database."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -17,7 +17,7 @@ from sweep_cases import TINY, Place
 
 import nnbench.sweep.attempt
 from nnbench import app, grid
-from nnbench.sweep import job, outbox
+from nnbench.sweep import job, outbox, preparation
 from nnbench.terminal import CellProgress
 from nnbench.tracking import publish, read, record, store, trouble
 
@@ -216,7 +216,7 @@ def prepared(place: Place, monkeypatch, *words: str):
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv(app.SWEEP, f"of a test {secrets.token_hex(4)}")
     plan = grid.expand(get_args_parser().parse_args(["-m", *TINY, "num_epochs=2", "seeds=1", *words]))
-    return job.prepare(plan, app._datasets(app._cells(plan)))
+    return preparation.prepare(plan, app._datasets(app._cells(plan)))
 
 
 def test_results_that_wait_count_while_the_store_does_not_answer(place, monkeypatch, capfd):

@@ -37,6 +37,33 @@ def test_cells_side_by_side_have_the_bits_of_cells_one_by_one(tmp_path, one_by_o
     assert Counter(status for _, status in cell_runs(tmp_path)) == {"FINISHED": 4}
 
 
+NOTING = """
+import sys
+from pathlib import Path
+from nnbench.nn import GD
+
+class Noting(GD):
+    def step(self, grads, factor=1.0):
+        super().step(grads, factor)
+        note = Path("notes", str(self.num_steps))
+        if not note.exists():
+            note.write_text(str("mlflow" in sys.modules))
+"""
+
+
+def test_first_cells_do_not_wait_for_mlflow_and_all_are_published(tmp_path, empty_database):
+    write_rules(tmp_path, empty_database)
+    (tmp_path / "rules.py").write_text(NOTING)
+    (tmp_path / "own" / "optimizer" / "noting.yaml").write_text("_target_: rules.Noting\nlearning_rate: 0.1\n")
+    (tmp_path / "notes").mkdir()
+
+    ended = run(tmp_path, *OWN, "optimizer=noting,gd", "num_epochs=3", "workers=2")
+
+    assert ended.status == 0
+    assert {note.read_text() for note in (tmp_path / "notes").iterdir()} == {"False"}
+    assert Counter(status for _, status in cell_runs(tmp_path)) == {"FINISHED": 2}
+
+
 def training(command):
     """Return the workers of a command."""
     return [worker for child in children(command.pid) for worker in children(child)]
@@ -96,8 +123,8 @@ def test_cell_whose_worker_dies_again_is_trained_alone_in_the_end_and_then_to_bl
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stop_reaches_every_worker_and_the_same_command_goes_on(tmp_path, number, status):
-    command = start(write_rules(tmp_path), *SLOW, "workers=2")
+def test_stop_reaches_every_worker_and_the_same_command_goes_on(tmp_path, empty_database, number, status):
+    command = start(write_rules(tmp_path, empty_database), *SLOW, "workers=2")
     wait_until(lambda: len(list(tmp_path.glob("multirun/*/*/begun.json"))) == 2, "two cells")
     family = descendants(command.pid)
 

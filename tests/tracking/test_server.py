@@ -22,7 +22,7 @@ from tracking_cases import STARTED, rows
 
 from nnbench import grid
 from nnbench.__main__ import in_this_process
-from nnbench.sweep import job, outbox, sweep_file
+from nnbench.sweep import outbox, preparation, sweep_file
 from nnbench.sweep.attempt import Attempt
 from nnbench.tracking import coverage, credentials, process, read, record, reports, store, sweeps, trouble
 from nnbench.tracking import publish as publishing
@@ -261,7 +261,7 @@ def test_sweep_begins_although_its_server_drips(gate, iris, tmp_path, monkeypatc
     plan = grid.expand(get_args_parser().parse_args(["-m", *words]))
     gate.drips = 0.1
     started = time.perf_counter()
-    sweep = job.prepare(plan, [iris.dataset])
+    sweep = preparation.prepare(plan, [iris.dataset])
     assert time.perf_counter() - started < 2
     assert sweep.missing() == [0]
     assert "is slow; what is left is sent later; training goes on" in capfd.readouterr().err
@@ -409,13 +409,15 @@ def test_end_of_a_sweep_brings_what_the_store_could_not_be_told(server, gate, ir
     words = ["dataset=iris", "hidden=[4]", "seeds=2", f"tracking.uri={gate.uri}", "tracking.experiment=at the end"]
     plan = grid.expand(get_args_parser().parse_args(["-m", *words]))
     gate.close()
-    sweep = job.prepare(plan, [iris.dataset])
+    sweep = preparation.prepare(plan, [iris.dataset])
     assert (sweep.finished, sweep.waiting) == ({}, {})
     tracking = {"uri": gate.uri, "experiment": "at the end"}
     trained = replace(iris, job=replace(iris.job, config={**iris.job.config, "tracking": tracking}))
     trained.write(plan.folder / "0", sweep=plan.sweep, fingerprint=sweep.fingerprints[0])
     (plan.folder / sweep_file.NAME).unlink()  # as a later command finds it, in a folder of its own
-    assert job.prepare(plan, [iris.dataset]).waiting == {sweep.fingerprints[0]: str(plan.folder / "0" / record.FOLDER)}
+    assert preparation.prepare(plan, [iris.dataset]).waiting == {
+        sweep.fingerprints[0]: str(plan.folder / "0" / record.FOLDER)
+    }
     assert outbox.publish_rest(plan) == 1
     assert "1 record waits for the store" in capfd.readouterr().err
 

@@ -1,0 +1,83 @@
+"""What a store on this machine has, asked of SQLite: before a sweep's first step, as MLflow takes a second to import.
+
+It is read as MLflow 3 writes it. Where the tables look otherwise there is no answer, and MLflow is to be asked.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnbench.tracking.trouble import StoreError, deleted, of_database, place
+
+BUSY = 20.0  # seconds of patience with a locked database, which are MLflow's, too
+FINISHED = """
+SELECT runs.run_uuid, runs.name, runs.artifact_uri, mark.value FROM runs
+JOIN tags AS mark ON mark.run_uuid = runs.run_uuid AND mark.key = 'nnbench.fingerprint'
+JOIN tags AS place ON place.run_uuid = runs.run_uuid AND place.key = 'nnbench.place' AND place.value = 'cell'
+WHERE runs.experiment_id = ? AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
+ORDER BY runs.start_time DESC, runs.run_uuid
+"""
+KNOWN = "SELECT run_uuid FROM runs WHERE run_uuid IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run with a result, with MLflow's names of its properties."""
+
+    run_id: str
+    run_name: str
+    artifact_uri: str
+
+
+def ask(uri: str, question: str, values: Sequence[Any] = ()) -> list[tuple] | None:
+    """Return the rows of a question to a local store at a resolved URI; None if it has other tables or columns.
+
+    Raises StoreError for a file that cannot be read. What a process that was killed has left half written is taken
+    back first, as SQLite does it, which takes the right to write.
+    """
+    path = Path(place(uri))
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY)) as database:
+            return database.execute(question, values).fetchall()
+    except sqlite3.Error as error:
+        if "no such table" in str(error) or "no such column" in str(error):
+            return None
+        raise of_database(path, str(error)) from error
+
+
+def finished(uri: str, experiment: str) -> dict[str, list[Finished]] | None:
+    """Return the runs of cells with a result by fingerprint, newest first, as `read.finished_cells` finds them.
+
+    None where MLflow is to be asked. Raises StoreError, also where the experiment is deleted.
+    """
+    found = ask(uri, "SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = ?", [experiment])
+    if found == []:
+        return {}
+    if found is None or len(found) > 1:
+        return None
+    ((number, stage),) = found
+    if stage == "deleted":
+        raise StoreError(deleted(experiment, number), "refusal")
+    rows = ask(uri, FINISHED, [number])
+    if rows is None:
+        return None
+    results: dict[str, list[Finished]] = {}
+    for *run, mark in rows:
+        results.setdefault(mark, []).append(Finished(*run))
+    return results
+
+
+def artifact_uri(uri: str, run_id: str) -> str | None:
+    """Return where the artifacts of a run are; None where MLflow is to be asked."""
+    rows = ask(uri, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", [run_id])
+    return str(rows[0][0]) if rows else None
+
+
+def known_runs(uri: str, run_ids: Iterable[str]) -> set[str] | None:
+    """Return those runs that the store has, deleted ones included; None where MLflow is to be asked."""
+    rows = ask(uri, KNOWN, [json.dumps(list(run_ids))])
+    return None if rows is None else {run_id for (run_id,) in rows}
