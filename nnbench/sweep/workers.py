@@ -86,6 +86,7 @@ def _work(work: Callable[[Send], None], telling: int, parent: str, held: set[int
     status = 1
     try:
         gc.freeze()  # nothing of the parent's is looked through for garbage, which would copy its pages
+        store.keep_connections()
         with worker_of(parent):
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             work(send)
@@ -118,7 +119,8 @@ def train(plan: Grid, at_once: AtOnce, *, is_new: bool) -> None:
     and again in the company of others. Raises `NoRoomError` if the disk is full, `WorkersError` for a defect, and
     StoreError for a store that cannot be used; for `is_new` see `preparation.open_store`.
     """
-    with SweepProgress([each.label for each in plan.jobs], shown=plan.jobs[0].config["progress"]) as progress:
+    shown = plan.jobs[0].config["progress"]
+    with store.keeping_no_connection(), SweepProgress([each.label for each in plan.jobs], shown=shown) as progress:
         _Sweep(plan, progress, at_once, is_new=is_new).train()
 
 

@@ -13,7 +13,7 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 _Item = TypeVar("_Item")
-MOST_METRICS, MOST_PARAMS = 900, 100  # in one log_batch; MLflow takes 1000 of both together
+MOST_METRICS, MOST_PARAMS = 800, 100  # in one log_batch; MLflow takes 1000 of both together
 SECONDS = "time/train_seconds"
+CURVES_OF_A_SEED = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 LONGEST_PARAM = 6000  # MLflow cuts longer values without a word; the artifact config.yaml has them whole
 LONGEST_TAG = 500
 PAUSES = (0.3, 1.0, 2.0, 4.0)  # seconds between the attempts of `publish_in_time`
@@ -158,7 +159,6 @@ class Publisher:
         effective = cell.cell.get("batch_size", cell.config["batch_size"])
         if cell.config["batch_size"] not in ("full", effective):
             tuned["effective.batch_size"] = effective  # the training split has no more samples
-        self._log(run, metrics, flat_settings(cell.config, cell.choices) | tuned)
         tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
         if cell.cell.get("finding"):
             tags["nnbench.finding"] = cell.cell["finding"]["name"]
@@ -166,8 +166,7 @@ class Publisher:
             tags["nnbench.reason"] = cell.cell["error"][:LONGEST_TAG]
         elif "nnbench.reason" in run.data.tags:  # it was taken for abandoned
             self.client.delete_tag(run.info.run_id, "nnbench.reason")
-        for key, value in tags.items():
-            self.client.set_tag(run.info.run_id, key, value)
+        self._log(run, metrics, flat_settings(cell.config, cell.choices) | tuned, tags)
         self._log_artifacts(run, cell)
         self.client.set_terminated(run.info.run_id, RUN_STATUS[cell.status], end_time=ended)
         return run.info.run_id
@@ -190,12 +189,15 @@ class Publisher:
         if history is None:
             metrics = _summary_metrics(summary, 0, ended)
         else:
-            # Without those of the layers, half of all points: the cell has their means, its record each of them.
-            of_layers = [name for name in history if name.startswith("layer")]
-            curves = history.set_index("epoch").drop(columns=["seed", *of_layers])
+            curves = history.set_index("epoch").drop(columns="seed")
             if row["status"] == "diverged":
                 curves = _without_stale(contents.score_divergence(curves, cell.chance))
-            metrics = _with_summary(curves, summary, cell.cell["started"], ended)
+            # Of most curves the last point, without layers even that: the cell has the means, its record all of them.
+            only_last = [name for name in curves if name not in CURVES_OF_A_SEED]
+            summary = {
+                name: value for name, value in curves[only_last].iloc[-1].items() if name[:5] != "layer"
+            } | summary
+            metrics = _with_summary(curves, summary, cell.cell["started"], ended, besides=only_last)
         self._log(run, metrics, params)
         self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
 
@@ -223,14 +225,19 @@ class Publisher:
             )
         return self.run_by_place[key]
 
-    def _log(self, run: "Run", metrics: "list[Metric]", params: Mapping[str, Any]) -> None:
-        """Send metrics and params in one batch, or in as many as MLflow's limits ask for."""
-        from mlflow.entities import Param
+    def _log(
+        self, run: "Run", metrics: "list[Metric]", params: Mapping[str, Any], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Send metrics, params and tags in one batch, or in as many as MLflow's limits ask for."""
+        from mlflow.entities import Param, RunTag
 
         entries = [Param(key, store.without_credentials(_text(value))[:LONGEST_PARAM]) for key, value in params.items()]
-        batches = zip_longest(_parts(metrics, MOST_METRICS), _parts(entries, MOST_PARAMS), fillvalue=())
-        for some_metrics, some_params in batches:
-            self.client.log_batch(run.info.run_id, metrics=some_metrics, params=some_params)
+        marks = [RunTag(key, value) for key, value in (tags or {}).items()]
+        batches = zip_longest(
+            _parts(metrics, MOST_METRICS), _parts(entries, MOST_PARAMS), [marks] if marks else [], fillvalue=()
+        )
+        for some_metrics, some_params, some_tags in batches:
+            self.client.log_batch(run.info.run_id, metrics=some_metrics, params=some_params, tags=some_tags)
 
     def _log_dataset(self, run: "Run", cell: Record) -> None:
         """Tell MLflow which data the cell was trained on."""
@@ -254,9 +261,10 @@ class Publisher:
 
     def _log_artifacts(self, run: "Run", cell: Record) -> None:
         """Copy the record's files and log its network as a model that can be served."""
+        artifacts = store.artifacts(self.uri, run.info.artifact_uri)
         for path in sorted(cell.folder.iterdir()):
             if path.is_file():
-                self.client.log_artifact(run.info.run_id, str(path))
+                artifacts.log_artifact(str(path))
         if (cell.folder / record.MODEL).is_dir():
             self._log_model(run.info.run_id, cell)
 
@@ -345,11 +353,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _curve_metrics(curves: "pd.DataFrame", started: float) -> "list[Metric]":
+def _curve_metrics(curves: "pd.DataFrame", started: float, *, besides: Sequence[str] = ()) -> "list[Metric]":
     """Return the points of all curves, epoch by epoch, each stamped with the training time that had passed."""
     from mlflow.entities import Metric
 
     seconds = curves[SECONDS].ffill().fillna(0)  # of a diverged replica there is none
+    curves = curves.drop(columns=list(besides))
     return [
         Metric(name, float(value), _milliseconds(started + seconds[epoch]), int(epoch))
         for epoch, row in zip(curves.index, curves.to_dict("records"), strict=True)
@@ -358,11 +367,13 @@ def _curve_metrics(curves: "pd.DataFrame", started: float) -> "list[Metric]":
     ]
 
 
-def _with_summary(curves: "pd.DataFrame", summary: Mapping[str, float], started: float, ended: int) -> "list[Metric]":
+def _with_summary(
+    curves: "pd.DataFrame", summary: Mapping[str, float], started: float, ended: int, *, besides: Sequence[str] = ()
+) -> "list[Metric]":
     """Return the points of all curves and the scores in the end; one that is the last point of its curve is one."""
-    last = curves.iloc[-1]
+    last = curves.drop(columns=list(besides)).iloc[-1]
     scores = {name: value for name, value in summary.items() if last.get(name) != value}
-    return _curve_metrics(curves, started) + _summary_metrics(scores, int(curves.index[-1]), ended)
+    return _curve_metrics(curves, started, besides=besides) + _summary_metrics(scores, int(curves.index[-1]), ended)
 
 
 def _summary_metrics(summary: Mapping[str, float], step: int, timestamp: int) -> "list[Metric]":

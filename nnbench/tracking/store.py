@@ -10,6 +10,8 @@ import logging
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -48,10 +50,9 @@ QUIET = {
     # MLflow sends a request up to 8 times, so a slow server would get a run more than once; what is safe to repeat is
     # repeated by those who ask, see `publish.publish_in_time` and `read`.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    # No connection is kept: one that a forked process has inherited is not its own.
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+POOL, NONE_KEPT = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool"
 CELLS = "tags.`nnbench.place` = 'cell'"  # networks and baselines; MLflow's filters know no OR
 VIEW = "nnbench"  # the name under which an experiment keeps the columns that its page shows
 VIEW_STATE = {
@@ -124,6 +125,25 @@ def read_ahead(uri: str) -> None:
 
     if is_local(uri):
         import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
+@contextmanager
+def keeping_no_connection() -> Iterator[None]:
+    """Let this process keep no connection to a local store, as it is to be forked: an inherited one is not one's own.
+
+    To open one takes 2 ms, and publishing a cell asks a hundred times, so what is forked calls `keep_connections`.
+    """
+    os.environ.setdefault(POOL, NONE_KEPT)
+    try:
+        yield
+    finally:
+        keep_connections()
+
+
+def keep_connections() -> None:
+    """Keep connections from now on, unless the user has said how."""
+    if os.environ.get(POOL) == NONE_KEPT:
+        del os.environ[POOL]
 
 
 def _be_quiet() -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from tracking_cases import (
     STARTED,
     Trained,
@@ -59,8 +60,8 @@ def calls(monkeypatch):
     made: list[str] = []
     after: list = []
 
-    def watch(name):
-        original = getattr(mlflow.MlflowClient, name)
+    def watch(kind, name):
+        original = getattr(kind, name)
 
         def call(self, *arguments, **options):
             made.append(name)
@@ -69,10 +70,11 @@ def calls(monkeypatch):
                 function()
             return answer
 
-        monkeypatch.setattr(mlflow.MlflowClient, name, call)
+        monkeypatch.setattr(kind, name, call)
 
     for name in CALLS:
-        watch(name)
+        watch(mlflow.MlflowClient, name)
+    watch(LocalArtifactRepository, "log_artifact")
     return made, after
 
 
@@ -126,12 +128,18 @@ def test_curves_have_the_epoch_as_step_and_the_training_time_as_time(published, 
     metrics = contents(published[0], STUDY)["metrics"]
     assert set(metrics.values()) == {1}
     history = iris.history()
+    ended = round(1000 * json.loads((published[1] / "cell.json").read_text())["ended"])
     for place, table in [("seed 3", history[history["seed"] == 3]), ("seed 5", history[history["seed"] == 5])]:
         for row in table.to_dict("records"):
             time_of_epoch = round(1000 * (STARTED + row["time/train_seconds"]))
             for name in table.columns.drop(["seed", "epoch"]):
                 point = (place, name, row[name], time_of_epoch, row["epoch"], 0)
-                assert (point in metrics) != name.startswith("layer")  # of which the cell has the means
+                # Of most the cell has the means, and a seed the last point, but for layers.
+                is_whole = name.split("/")[0] in ("train", "val") and name.endswith(("/loss", "/accuracy"))
+                is_last = row["epoch"] == history["epoch"].max() and not name.startswith("layer")
+                time = ended if is_last and not is_whole else time_of_epoch
+                point = (place, name, row[name], time, row["epoch"], 0)
+                assert (point in metrics) == (is_whole or is_last), name
     means = history.groupby("epoch").mean()
     for name in ("train/loss", "val/accuracy", "layer1/grad_norm", "time/train_seconds"):
         points = {step: value for place, key, value, _, step, _ in metrics if (place, key) == ("cell", name)}
@@ -232,11 +240,12 @@ def test_thousands_of_points_are_sent_in_parts(new_store, tmp_path, calls):
     num_summaries = sum(np.isfinite(values).all() for values in long.result.final.summary.values())
     num_summaries -= 1  # the gradient evaluations, the last point of their curve
     stored = Counter(place for place, *_ in contents(made.database, STUDY)["metrics"].elements())
-    num_layer_points = history.filter(regex="^layer").size  # of which the cell has the means
-    assert stored["seed 0"] == num_points - num_layer_points + num_summaries
+    num_whole_points = history[["train/loss", "train/accuracy", "val/loss", "val/accuracy"]].size
+    num_last_points = history.filter(regex="^(?!layer|seed|epoch|.*/loss|.*/accuracy)").shape[1]
+    assert stored["seed 0"] == num_whole_points + num_last_points + num_summaries
     # Seeds, diverged seeds, three times; the openings of the test split are those of the only seed.
     assert stored["cell"] == num_points + num_summaries + 5
-    assert Counter(calls[0])["log_batch"] == sum(math.ceil(stored[place] / 900) for place in ("cell", "seed 0"))
+    assert Counter(calls[0])["log_batch"] == sum(math.ceil(stored[place] / 800) for place in ("cell", "seed 0"))
 
 
 def test_more_replicas_than_a_page_are_found_again(published, monkeypatch, calls):
