@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
-from nnbench.tracking import contents, process, record, store
+from nnbench.tracking import contents, process, record, store, whole_runs
 from nnbench.tracking.record import Identity, Record
 from nnbench.tracking.trouble import StoreError, bounded
+from nnbench.tracking.whole_runs import WholeRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,8 +141,9 @@ class Publisher:
         replicas, history = cell.replicas(), cell.history()
         curves_by_seed = dict(iter(history.groupby("seed"))) if len(history) else {}
         if cell.cell.get("draws", True):  # or else one fit stands for all seeds
-            for row in replicas.to_dict("records"):
-                self._publish_replica(cell, run, row, curves_by_seed.get(row["seed"]))
+            self._publish_replicas(
+                [self._replica(cell, run, row, curves_by_seed.get(row["seed"])) for row in replicas.to_dict("records")]
+            )
 
         metrics: list[Metric] = []
         if cell.is_baseline and len(replicas):
@@ -171,19 +173,31 @@ class Publisher:
         self.client.set_terminated(run.info.run_id, RUN_STATUS[cell.status], end_time=ended)
         return run.info.run_id
 
-    def _publish_replica(
-        self, cell: Record, parent: "Run", row: Mapping[str, Any], history: "pd.DataFrame | None"
-    ) -> None:
-        """Write the nested run of one replica: its curves, where it has any, and its summary in one batch."""
+    def _publish_replicas(self, replicas: Sequence[WholeRun]) -> None:
+        """Write the nested runs of a cell that the store lacks."""
+        found = [(each, self.run_by_place.get((each.tags["nnbench.place"], each.start_time))) for each in replicas]
+        left = [(each, run) for each, run in found if run is None or run.info.status != each.status]
+        new = [each for each, run in left if run is None]
+        if new and store.is_local(self.uri):
+            experiment = self.client.get_experiment(self.experiment_id)
+            if whole_runs.write(self.uri, experiment, new):
+                left = [(each, run) for each, run in left if run is not None]
+        for each, run in left:
+            if run is None:
+                run = self.client.create_run(
+                    self.experiment_id, start_time=each.start_time, tags=dict(each.tags), run_name=each.name
+                )
+            self._log(run, each.metrics, each.params)
+            self.client.set_terminated(run.info.run_id, each.status, end_time=each.end_time)
+
+    def _replica(self, cell: Record, parent: "Run", row: Mapping[str, Any], history: "pd.DataFrame | None") -> WholeRun:
+        """Return the nested run of one replica: its curves, where it has any, and its summary."""
         seed = row["seed"]
         groups = ("model", "dataset") if cell.is_baseline else ("model", "optimizer", "activation", "dataset")
         params = {"seed": seed, **{group: cell.choices[group] for group in groups}}
         if cell.cell["tuning"]:
             params |= {f"optimizer.{name}": value for name, value in cell.cell["tuning"]["chosen"].items()}
         tags = {"mlflow.parentRunId": parent.info.run_id, "nnbench.status": row["status"]}
-        run = self._run("replica", f"seed {seed}", f"{cell.identity.label} seed {seed}", cell.cell["started"], tags)
-        if run.info.status == RUN_STATUS[row["status"]]:
-            return
         ended = _milliseconds(cell.cell["ended"])
         summary = {name: value for name, value in row.items() if name not in ("seed", "status")}
         if history is None:
@@ -198,40 +212,49 @@ class Publisher:
                 name: value for name, value in curves[only_last].iloc[-1].items() if name[:5] != "layer"
             } | summary
             metrics = _with_summary(curves, summary, cell.cell["started"], ended, besides=only_last)
-        self._log(run, metrics, params)
-        self.client.set_terminated(run.info.run_id, RUN_STATUS[row["status"]], end_time=ended)
+        return WholeRun(
+            name=f"{cell.identity.label} seed {seed}",
+            status=RUN_STATUS[row["status"]],
+            start_time=_milliseconds(cell.cell["started"]),
+            end_time=ended,
+            tags=self._tags("replica", f"seed {seed}") | tags,
+            params=_texts(params),
+            metrics=metrics,
+        )
 
-    def _run(self, kind: str, place: str, name: str, started: float, tags: Mapping[str, str] | None = None) -> "Run":
+    def _run(self, kind: str, place: str, name: str, started: float) -> "Run":
         """Return the run of that place in the record and that start, which is created where MLflow lacks it."""
         key = place, _milliseconds(started)
         if key not in self.run_by_place:
-            tags = {
-                "nnbench.kind": kind,
-                "nnbench.sweep": self.identity.sweep,
-                "nnbench.study": self.identity.study,
-                "nnbench.fingerprint": self.identity.fingerprint,
-                "nnbench.status": "running",
-                "nnbench.record": self.identity.key,
-                "nnbench.place": place,
-                "nnbench.version": __version__,
-                "nnbench.process": process.mark(),
-                "mlflow.source.name": self.identity.command,
-                "mlflow.source.type": "LOCAL",
-                "mlflow.user": _user(),
-                **(tags or {}),
-            }
             self.run_by_place[key] = self.client.create_run(
-                self.experiment_id, start_time=key[1], tags=tags, run_name=name
+                self.experiment_id, start_time=key[1], tags=self._tags(kind, place), run_name=name
             )
         return self.run_by_place[key]
 
+    def _tags(self, kind: str, place: str) -> dict[str, str]:
+        """Return the tags of a run that has begun."""
+        return {
+            "nnbench.kind": kind,
+            "nnbench.sweep": self.identity.sweep,
+            "nnbench.study": self.identity.study,
+            "nnbench.fingerprint": self.identity.fingerprint,
+            "nnbench.status": "running",
+            "nnbench.record": self.identity.key,
+            "nnbench.place": place,
+            "nnbench.version": __version__,
+            "nnbench.process": process.mark(),
+            "mlflow.source.name": self.identity.command,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.user": _user(),
+        }
+
     def _log(
-        self, run: "Run", metrics: "list[Metric]", params: Mapping[str, Any], tags: Mapping[str, str] | None = None
+        self, run: "Run", metrics: "Sequence[Metric]", params: Mapping[str, Any], tags: Mapping[str, str] | None = None
     ) -> None:
         """Send metrics, params and tags in one batch, or in as many as MLflow's limits ask for."""
         from mlflow.entities import Param, RunTag
 
-        entries = [Param(key, store.without_credentials(_text(value))[:LONGEST_PARAM]) for key, value in params.items()]
+        entries = [Param(key, value) for key, value in _texts(params).items()]
         marks = [RunTag(key, value) for key, value in (tags or {}).items()]
         batches = zip_longest(
             _parts(metrics, MOST_METRICS), _parts(entries, MOST_PARAMS), [marks] if marks else [], fillvalue=()
@@ -337,7 +360,7 @@ def _save_model(folder: Path, cell: Record, description: "Model") -> None:
         )
 
 
-def _parts(items: list[_Item], size: int) -> list[list[_Item]]:
+def _parts(items: Sequence[_Item], size: int) -> list[Sequence[_Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
@@ -349,8 +372,12 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return params as the texts that MLflow takes."""
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in params.items()
+    }
+    return {key: store.without_credentials(text)[:LONGEST_PARAM] for key, text in texts.items()}
 
 
 def _curve_metrics(curves: "pd.DataFrame", started: float, *, besides: Sequence[str] = ()) -> "list[Metric]":

@@ -42,7 +42,7 @@ from nnbench.protocol.naming import flat_settings
 from nnbench.protocol.result import run as run_cell
 from nnbench.protocol.search import LearningRateGrid
 from nnbench.settings import parse
-from nnbench.tracking import process, read, record, store
+from nnbench.tracking import process, read, record, store, whole_runs
 from nnbench.tracking import publish as publishing
 from nnbench.tracking.contents import score_divergence
 from nnbench.tracking.publish import Publisher, publish, publish_all
@@ -52,6 +52,7 @@ CALLS = (
     "create_run", "log_batch", "log_inputs", "set_tag", "set_terminated", "log_artifact", "create_logged_model",
     "log_outputs", "log_model_artifacts", "finalize_logged_model",
 )  # fmt: skip
+SEED = {"seed": 3, "status": "finished", "test/accuracy": 0.5}
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def calls(monkeypatch):
     for name in CALLS:
         watch(mlflow.MlflowClient, name)
     watch(LocalArtifactRepository, "log_artifact")
+    watch(whole_runs, "write")
     return made, after
 
 
@@ -192,7 +194,7 @@ def test_cut_off_after_any_call_and_published_again_it_is_there_exactly_once(pub
     store.prepare(made.uri, "counted")
     publish(written, made.uri, "counted")
     num_calls = len(made_calls)
-    assert num_calls > 20
+    assert num_calls > 15
 
     class Crash(BaseException):
         pass
@@ -224,10 +226,17 @@ def test_two_commands_that_publish_the_same_record_make_one_run(published, new_s
     assert contents(made.database, STUDY) == contents(database, STUDY)
 
 
-def test_there_is_one_batch_for_each_run(published, calls, new_store):
-    made = new_store()
-    publish(published[1], made.uri, STUDY)
-    assert Counter(calls[0])["log_batch"] == Counter(calls[0])["create_run"] == 3
+def test_there_is_one_batch_for_a_cell_and_one_write_for_its_seeds_or_a_batch_for_each_run(
+    published, calls, new_store, monkeypatch
+):
+    publish(published[1], new_store("local").uri, STUDY)
+    made = Counter(calls[0])
+    assert made["log_batch"] == made["create_run"] == made["write"] == 1
+    calls[0].clear()
+    monkeypatch.setattr(whole_runs, "write", lambda *_: False)
+    publish(published[1], new_store("another").uri, STUDY)
+    made = Counter(calls[0])
+    assert made["log_batch"] == made["create_run"] == 3
 
 
 def test_thousands_of_points_are_sent_in_parts(new_store, tmp_path, calls):
@@ -245,7 +254,7 @@ def test_thousands_of_points_are_sent_in_parts(new_store, tmp_path, calls):
     assert stored["seed 0"] == num_whole_points + num_last_points + num_summaries
     # Seeds, diverged seeds, three times; the openings of the test split are those of the only seed.
     assert stored["cell"] == num_points + num_summaries + 5
-    assert Counter(calls[0])["log_batch"] == sum(math.ceil(stored[place] / 800) for place in ("cell", "seed 0"))
+    assert Counter(calls[0])["log_batch"] == math.ceil(stored["cell"] / 800)
 
 
 def test_more_replicas_than_a_page_are_found_again(published, monkeypatch, calls):
@@ -608,3 +617,64 @@ def test_a_mean_over_the_seeds_that_are_left_is_no_mean():
     assert math.isnan(curves["train/loss"][2])
     assert curves["val/accuracy"].to_dict() == {1: 2.0, 2: 1.25}  # at chance level from then on
     assert curves["time/train_seconds"].to_dict() == {1: 0.1, 2: 0.2}  # the clock of the stack goes on
+
+
+def every_row(database: Path) -> dict[str, Counter]:
+    """What the tables of runs hold, with names in place of ids of runs and of the store's folder."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = dict(map(tuple, connection.execute("SELECT run_uuid, name FROM runs")))
+        names[str(database.parent)] = "folder"
+
+        def named(value):
+            for text, name in names.items():
+                value = value.replace(text, name) if isinstance(value, str) else value
+            return value
+
+        return {
+            table: Counter(
+                tuple((column, named(row[column])) for column in row.keys())  # noqa: SIM118 - a row is no mapping
+                for row in connection.execute(f"SELECT * FROM {table}")
+            )
+            for table in ("runs", "tags", "params", "metrics", "latest_metrics")
+        }
+
+
+@pytest.mark.parametrize("kind", ["iris", "mixed", "diverged"])
+def test_seeds_written_at_once_are_the_rows_that_the_client_writes(kind, request, tmp_path, new_store, monkeypatch):
+    written = request.getfixturevalue(kind).write(tmp_path / "job")
+    at_once, by_client = new_store("together"), new_store("apart")
+
+    publish(written, at_once.uri, STUDY)
+    (written.parent / record.PUBLISHED).unlink()
+    monkeypatch.setattr(whole_runs, "write", lambda *_: False)
+    publish(written, by_client.uri, STUDY)
+
+    assert every_row(at_once.database) == every_row(by_client.database)
+    assert len(every_row(at_once.database)["runs"]) > 1
+
+
+@pytest.mark.parametrize(
+    "change", ["ALTER TABLE runs ADD COLUMN colour", "UPDATE experiments SET artifact_location = 's3://a/b'"]
+)
+def test_store_that_is_not_as_it_is_known_is_left_to_the_client(iris, tmp_path, new_store, change):
+    written, made = iris.write(tmp_path / "job"), new_store()
+    publisher = Publisher(made.uri, STUDY, iris.identity())
+    whole = publisher._replica(record.read(written), publisher._run("cell", "cell", "x", 1.0), SEED, None)
+    with closing(sqlite3.connect(made.database)) as connection, connection:
+        connection.execute(change)
+    experiment = publisher.client.get_experiment(publisher.experiment_id)
+    assert not whole_runs.write(made.uri, experiment, [whole])
+    assert rows(made.database, "SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_seeds_of_a_cell_are_written_one_and_all_or_not_at_all(iris, tmp_path, new_store):
+    written, made = iris.write(tmp_path / "job"), new_store()
+    publisher = Publisher(made.uri, STUDY, iris.identity())
+    whole = publisher._replica(record.read(written), publisher._run("cell", "cell", "x", 1.0), SEED, None)
+    experiment = publisher.client.get_experiment(publisher.experiment_id)
+    with pytest.raises(store.StoreError):
+        whole_runs.write(made.uri, experiment, [whole, replace(whole, params={"seed": None})])
+    assert rows(made.database, "SELECT count(*) FROM runs") == [(1,)]
+    assert whole_runs.write(made.uri, experiment, [whole, replace(whole, name="another")])
+    assert rows(made.database, "SELECT count(*) FROM runs") == [(3,)]
