@@ -74,6 +74,26 @@ class Worker:
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
 
 
+class Publisher(Worker):
+    """A worker that makes the store ready, unless it is, and then publishes the record folders that it is given."""
+
+    def __init__(self, plan: Grid, opens: Callable[..., None] | None):
+        listening, self.asking = os.pipe()
+        self.folder: Path | None = None  # that it has in hand
+        super().__init__(partial(_publish, plan, opens, listening))
+        os.close(listening)
+
+    def publish(self, folder: Path) -> None:
+        """Give it a record folder; one at a time."""
+        self.folder = folder
+        with suppress(BrokenPipeError):  # it has just ended
+            os.write(self.asking, json.dumps(str(folder)).encode() + b"\n")
+
+    def _status(self) -> int:
+        os.close(self.asking)
+        return super()._status()
+
+
 def _work(work: Callable[[Send], None], telling: int, parent: str, held: set[int | signal.Signals]) -> NoReturn:
     """Do the work of a forked process, which ends here: nothing that its parent has begun is its to end."""
 
@@ -135,7 +155,7 @@ class _Sweep:
         self.at_once = at_once
         self.waiting = deque(range(len(plan.jobs)))
         self.cells: dict[Worker, int] = {}
-        self.publisher: Worker | None = None
+        self.publisher: Publisher | None = None
         self.records: deque[Path] = deque()  # to be published
         self.kills: Counter[int] = Counter()  # by cell
         self.rests_until = 0.0
@@ -158,7 +178,7 @@ class _Sweep:
         """Keep the workers busy, and the publisher, until all is done or the store takes no more."""
         tell(WORK)  # here, so that no worker does
         has_read_ahead = False
-        while self._workers() or (self.waiting and self.error is None) or self._can_publish():
+        while self.cells or (self.waiting and self.error is None) or self._can_publish():
             while self.waiting and len(self.cells) < self.at_once.cells and self.error is None:
                 number = self.waiting.popleft()
                 if job.task(self.plan, number).settled(send=self.progress.tell):
@@ -178,7 +198,9 @@ class _Sweep:
                 has_read_ahead = True
             if self.publisher is None and self._can_publish():
                 opens = None if self.is_open else partial(preparation.open_store, self.plan, is_new=self.is_new)
-                self.publisher = Worker(partial(_publish, self.plan, list(self.records), opens))
+                self.publisher = Publisher(self.plan, opens)
+            if self.publisher is not None and self.publisher.folder is None and self.is_open and self.records:
+                self.publisher.publish(self.records[0])
             ready = wait([worker.pipe for worker in self._workers()], LOOK_EVERY)
             for worker in [worker for worker in self._workers() if worker.pipe in ready]:
                 for message in worker.hear():
@@ -201,7 +223,7 @@ class _Sweep:
             case {"line": _} | {"epoch": _}:
                 self.progress.tell(number, **message)
             case {"published": folder}:
-                self.records.remove(Path(folder))
+                self._no_longer_in_hand(Path(folder))
                 self.last_progress = time.monotonic()
             case {"opened": _}:
                 self.is_open = True
@@ -217,18 +239,23 @@ class _Sweep:
                 if is_outage:
                     self.rests_until = time.monotonic() + REST
                 else:
-                    self.records.remove(Path(folder))  # asked once more at the end of the sweep
+                    self._no_longer_in_hand(Path(folder))  # asked once more at the end of the sweep
             case {"error": text} if worker is not self.publisher:  # MLflow costs no training
                 self.error = self.error or WorkersError(text)
             case {"ended": status}:
-                if worker is self.publisher:
-                    self.publisher = None
+                if self.publisher is not None and worker is self.publisher:
                     if status != 0 and not self.is_open:  # killed, say, and then the end of the sweep comes back to it
                         self.is_open = True
-                    elif status != 0 and self.records:  # at the first of them, which is asked for again at the end, too
-                        self.records.popleft()
+                    elif status != 0 and self.publisher.folder is not None:  # that is asked for again at the end, too
+                        self._no_longer_in_hand(self.publisher.folder)
+                    self.publisher = None
                 else:
                     self._cell_ended(self.cells.pop(worker), status)
+
+    def _no_longer_in_hand(self, folder: Path) -> None:
+        self.records.remove(folder)
+        if self.publisher is not None:
+            self.publisher.folder = None
 
     def _cell_ended(self, number: int, status: int) -> None:
         folder = self.plan.folder_of(number)
@@ -277,8 +304,8 @@ def _read_ahead(plan: Grid) -> None:
             store.read_ahead(store.resolve(plan.jobs[0].tracking_uri))
 
 
-def _publish(plan: Grid, folders: Sequence[Path], opens: Callable[..., None] | None, send: Send) -> None:
-    """Open the store, unless it is, and publish records, one after the other, until it is in trouble.
+def _publish(plan: Grid, opens: Callable[..., None] | None, listening: int, send: Send) -> None:
+    """Open the store, unless it is, and publish record folders as they come, until the store is in trouble.
 
     With the store open, what earlier commands could not publish comes first.
     """
@@ -296,18 +323,20 @@ def _publish(plan: Grid, folders: Sequence[Path], opens: Callable[..., None] | N
             if not (isinstance(error, StoreError) and error.kind == "outage") and is_local(first):
                 send(cannot_open=store.without_credentials(preparation.why_not(error)))
             else:
-                send(trouble=str(error), outage=True, folder="")
+                send(trouble=store.without_credentials(str(error)), outage=True, folder="")
             return
         send(opened=True)
         outbox.publish(preparation.BEFORE, besides=plan.folder, tell=tell)
         wake(store.resolve(first.tracking_uri))  # though that may have taken too long
-    for folder in folders:
-        try:
-            publish.publish_in_time(folder, first.tracking_uri, first.experiment)
-            send(published=str(folder))
-        except Exception as error:
-            reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
-            is_outage = isinstance(error, StoreError) and error.kind == "outage"
-            send(trouble=store.without_credentials(reason), outage=is_outage, folder=str(folder))
-            if is_outage:
-                return
+    with os.fdopen(listening, encoding="ascii") as asked:
+        for line in asked:
+            folder = Path(json.loads(line))
+            try:
+                publish.publish_in_time(folder, first.tracking_uri, first.experiment)
+                send(published=str(folder))
+            except Exception as error:
+                reason = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+                is_outage = isinstance(error, StoreError) and error.kind == "outage"
+                send(trouble=store.without_credentials(reason), outage=is_outage, folder=str(folder))
+                if is_outage:
+                    return
