@@ -1,28 +1,54 @@
 """Small measured data sets that come with scikit-learn.
 
-To add one, write a class that passes the loader's result to `samples_of_bunch`.
+They are read from its files without its loaders, whose import takes longer than to train this data. To add one, write
+a class that gives `samples_of_table` its file and the names of its features.
 """
 
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnbench.data.scaling import Scaling
 from nnbench.data.source import Samples, Source
 
+OF_NUCLEI = (
+    *("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points"),
+    *("symmetry", "fractal dimension"),
+)
 
-def samples_of_bunch(name: str, bunch: Any, image_shape: tuple[int, int] | None = None) -> Samples:
-    """Turn what a loader of scikit-learn returns into `Samples`."""
+
+def _file(name: str) -> Path:
+    """Return a file of the data that scikit-learn brings along, without importing it."""
+    folder = find_spec("sklearn").submodule_search_locations[0]  # type: ignore[union-attr, index]
+    return Path(folder, "datasets", "data", name)
+
+
+def samples_of_table(name: str, file: str, feature_names: tuple[str, ...]) -> Samples:
+    """Return the samples of a table: first how many rows and columns, and the classes; a label behind each sample."""
+    path = _file(file)
+    with path.open(encoding="utf-8") as lines:
+        class_names = tuple(next(lines).strip().split(",")[2:])
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    return _samples(name, table, class_names, feature_names)
+
+
+def _samples(
+    name: str,
+    table: NDArray,
+    class_names: tuple[str, ...],
+    feature_names: tuple[str, ...],
+    image_shape: tuple[int, int] | None = None,
+) -> Samples:
     return Samples(
         name=name,
         origin=name,
-        inputs=np.asarray(bunch.data, dtype=np.float64),
-        labels=bunch.target,
-        class_names=tuple(str(class_name) for class_name in bunch.target_names),
-        feature_names=tuple(str(feature_name) for feature_name in bunch.feature_names),
+        inputs=table[:, :-1],
+        labels=table[:, -1].astype(np.int64),
+        class_names=class_names,
+        feature_names=feature_names,
         image_shape=image_shape,
     )
 
@@ -37,21 +63,10 @@ class Digits(Source):
     scaling: Scaling = "standard"
 
     def read(self) -> Samples:
-        """Return the samples that scikit-learn bundles: a sample in a row, its label behind its pixels.
-
-        They are read without scikit-learn's loader, whose import takes longer than to train this data.
-        """
-        folder = find_spec("sklearn").submodule_search_locations[0]  # type: ignore[union-attr, index]
-        table = np.loadtxt(Path(folder, "datasets", "data", "digits.csv.gz"), delimiter=",")
-        return Samples(
-            name="digits",
-            origin="digits",
-            inputs=table[:, :-1],
-            labels=table[:, -1].astype(np.int64),
-            class_names=tuple(map(str, range(10))),
-            feature_names=tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
-            image_shape=(8, 8),
-        )
+        """Return the samples that scikit-learn bundles: a sample in a row, its label behind its pixels."""
+        table = np.loadtxt(_file("digits.csv.gz"), delimiter=",")
+        pixels = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
+        return _samples("digits", table, tuple(map(str, range(10))), pixels, image_shape=(8, 8))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +80,8 @@ class Iris(Source):
 
     def read(self) -> Samples:
         """Return the samples that scikit-learn bundles."""
-        from sklearn.datasets import load_iris
-
-        return samples_of_bunch("iris", load_iris())
+        features = tuple(f"{part} {side} (cm)" for part in ("sepal", "petal") for side in ("length", "width"))
+        return samples_of_table("iris", "iris.csv", features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +95,12 @@ class Wine(Source):
 
     def read(self) -> Samples:
         """Return the samples that scikit-learn bundles."""
-        from sklearn.datasets import load_wine
-
-        return samples_of_bunch("wine", load_wine())
+        features = (
+            *("alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids"),
+            *("nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue", "od280/od315_of_diluted_wines"),
+            "proline",
+        )
+        return samples_of_table("wine", "wine_data.csv", features)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +114,6 @@ class BreastCancer(Source):
 
     def read(self) -> Samples:
         """Return the samples that scikit-learn bundles."""
-        from sklearn.datasets import load_breast_cancer
-
-        return samples_of_bunch("breast_cancer", load_breast_cancer())
+        kinds = ("mean {}", "{} error", "worst {}")
+        features = tuple(kind.format(measure) for kind in kinds for measure in OF_NUCLEI)
+        return samples_of_table("breast_cancer", "breast_cancer.csv", features)
