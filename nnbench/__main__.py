@@ -1,5 +1,6 @@
 """The command line: a first argument that names a command goes to click, everything else is Hydra's."""
 
+import gc
 import os
 import secrets
 import sys
@@ -18,10 +19,17 @@ def main() -> int:
     except OSError:
         sys.stderr.write("error: the current folder is no longer there; change to another one\n")
         return 2
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        return in_this_process()
-    sweep = new_sweep()  # one for the command, however many children it takes
-    status = supervise(lambda: in_this_process(sweep, forks=True))
+    try:
+        if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+            return in_this_process()
+        sweep = new_sweep()  # one for the command, however many children it takes
+        return _flushed(supervise(lambda: in_this_process(sweep, forks=True)))
+    finally:
+        gc.freeze()  # or Python looks through all of MLflow for garbage before it ends, for a second
+
+
+def _flushed(status: int) -> int:
+    """Return an exit status once all words have been written, or nobody wants them."""
     try:
         sys.stderr.flush()
     except OSError:  # nobody reads it any more, which Python's own end would make a failure

@@ -230,7 +230,8 @@ class Attempt:
             )
         except OSError:  # the disk is full; the run in MLflow, if there is one, is closed by the next command
             return
-        if self.live is not None or (self.job.tracked and is_local(self.job)):
+        # A worker that has no run leaves it at that: the record waits, and to import MLflow takes longer than to stop.
+        if self.live is not None or (self.publishes and self.job.tracked and is_local(self.job)):
             self._publish()
 
     def _flush(self, history: "pd.DataFrame | None") -> None:

@@ -77,6 +77,12 @@ def artifact_uri(uri: str, run_id: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def may_have_open_runs(uri: str) -> bool:
+    """Whether some run is still open, as far as a glance can tell."""
+    rows = ask(uri, "SELECT 1 FROM runs WHERE status = 'RUNNING' LIMIT 1")
+    return rows is None or bool(rows)
+
+
 def known_runs(uri: str, run_ids: Iterable[str]) -> set[str] | None:
     """Return those runs that the store has, deleted ones included; None where MLflow is to be asked."""
     rows = ask(uri, KNOWN, [json.dumps(list(run_ids))])

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
-from nnbench.tracking import contents, process, record, store, whole_runs
+from nnbench.tracking import contents, glance, process, record, store, whole_runs
 from nnbench.tracking.record import Identity, Record
 from nnbench.tracking.trouble import StoreError, bounded
 from nnbench.tracking.whole_runs import WholeRun
@@ -510,6 +510,8 @@ def close_abandoned(uri: str | None, experiment: str) -> None:
     One that is there although its process was told otherwise, and then made another, is deleted.
     """
     uri = store.resolve(uri)
+    if store.is_local(uri) and store.exists(uri) and not glance.may_have_open_runs(uri):
+        return
     client = store.client(uri)
     number = store.experiment_id(uri, experiment)
     for run in store.runs(uri, number, "attributes.status = 'RUNNING'"):
