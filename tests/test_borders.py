@@ -32,6 +32,7 @@ LIBRARIES = {
     "sweep": {"filelock", "numpy", "pandas", "threadpoolctl"},
     # The modules at the top join the rooms, so they may import all of them, but few libraries.
     "app": {"hydra", "omegaconf"},
+    "composition": {"hydra", "omegaconf", "yaml"},
     "grid": {"hydra", "omegaconf", "yaml"},
     "settings": {"numpy", "pydantic"},
     "components": {"numpy", "pydantic"},

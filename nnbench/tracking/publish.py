@@ -9,7 +9,6 @@ import getpass
 import json
 import math
 import os
-import re
 import tempfile
 import time
 import warnings
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbench import __version__
 from nnbench.protocol.naming import flat_settings
-from nnbench.tracking import contents, glance, process, record, store, whole_runs
+from nnbench.tracking import contents, glance, notes, points, process, record, store, whole_runs
 from nnbench.tracking.record import Identity, Record
 from nnbench.tracking.trouble import StoreError, bounded
 from nnbench.tracking.whole_runs import WholeRun
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 MOST_METRICS, MOST_PARAMS = 800, 100  # in one log_batch; MLflow takes 1000 of both together
-SECONDS = "time/train_seconds"
-CURVES_OF_A_SEED = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 LONGEST_PARAM = 6000  # MLflow cuts longer values without a word; the artifact config.yaml has them whole
 LONGEST_TAG = 500
 PAUSES = (0.3, 1.0, 2.0, 4.0)  # seconds between the attempts of `publish_in_time`
@@ -115,11 +112,11 @@ class Publisher:
         `history` has one row for each replica and epoch, accuracies of diverged replicas at chance level, see
         `contents.score_divergence`.
         """
-        params = {} if ("cell", _milliseconds(started)) in self.run_by_place else flat_settings(config, choices)
+        params = {} if ("cell", points.milliseconds(started)) in self.run_by_place else flat_settings(config, choices)
         run = self._run("cell", "cell", self.identity.label, started)
         metrics: list[Metric] = []
         if history is not None:
-            metrics = _curve_metrics(mean_curves(history[history["epoch"] > self.flushed_epoch]), started)
+            metrics = points.curve_points(points.mean_curves(history[history["epoch"] > self.flushed_epoch]), started)
             self.flushed_epoch = _last_epoch(history)
         self._log(run, metrics, params)
 
@@ -137,7 +134,7 @@ class Publisher:
             return run.info.run_id
         if run.data.tags["nnbench.process"] != process.mark():  # of the one that has trained, and may be gone
             self.client.set_tag(run.info.run_id, "nnbench.process", process.mark())
-        ended = _milliseconds(cell.cell["ended"])
+        ended = points.milliseconds(cell.cell["ended"])
         replicas, history = cell.replicas(), cell.history()
         curves_by_seed = dict(iter(history.groupby("seed"))) if len(history) else {}
         if cell.cell.get("draws", True):  # or else one fit stands for all seeds
@@ -147,21 +144,21 @@ class Publisher:
 
         metrics: list[Metric] = []
         if cell.is_baseline and len(replicas):
-            metrics += _summary_metrics(_baseline_summary(cell, replicas), 0, ended)
+            metrics += points.summary_points(points.baseline_summary(cell, replicas), 0, ended)
             self._log_dataset(run, cell)
         if len(history):
             scored = contents.score_divergence(history, cell.chance)
-            curves = mean_curves(scored)  # MLflow knows the points again that it has
+            curves = points.mean_curves(scored)  # MLflow knows the points again that it has
             if (replicas["status"] == "diverged").any():
-                curves = _without_stale(curves)
-            metrics += _with_summary(curves, _cell_summary(cell, replicas), cell.cell["started"], ended)
+                curves = points.without_stale(curves)
+            metrics += points.with_summary(curves, points.cell_summary(cell, replicas), cell.cell["started"], ended)
             self._log_dataset(run, cell)
         tuning = cell.cell.get("tuning") or {"chosen": {}}
         tuned = {f"tuned.{name}": value for name, value in tuning["chosen"].items()}
         effective = cell.cell.get("batch_size", cell.config["batch_size"])
         if cell.config["batch_size"] not in ("full", effective):
             tuned["effective.batch_size"] = effective  # the training split has no more samples
-        tags = {"nnbench.status": cell.status, "mlflow.note.content": _note(cell, replicas)}
+        tags = {"nnbench.status": cell.status, "mlflow.note.content": notes.note(cell, replicas)}
         if cell.cell.get("finding"):
             tags["nnbench.finding"] = cell.cell["finding"]["name"]
         if "error" in cell.cell:
@@ -198,24 +195,24 @@ class Publisher:
         if cell.cell["tuning"]:
             params |= {f"optimizer.{name}": value for name, value in cell.cell["tuning"]["chosen"].items()}
         tags = {"mlflow.parentRunId": parent.info.run_id, "nnbench.status": row["status"]}
-        ended = _milliseconds(cell.cell["ended"])
+        ended = points.milliseconds(cell.cell["ended"])
         summary = {name: value for name, value in row.items() if name not in ("seed", "status")}
         if history is None:
-            metrics = _summary_metrics(summary, 0, ended)
+            metrics = points.summary_points(summary, 0, ended)
         else:
             curves = history.set_index("epoch").drop(columns="seed")
             if row["status"] == "diverged":
-                curves = _without_stale(contents.score_divergence(curves, cell.chance))
+                curves = points.without_stale(contents.score_divergence(curves, cell.chance))
             # Of most curves the last point, without layers even that: the cell has the means, its record all of them.
-            only_last = [name for name in curves if name not in CURVES_OF_A_SEED]
+            only_last = [name for name in curves if name not in points.CURVES_OF_A_SEED]
             summary = {
                 name: value for name, value in curves[only_last].iloc[-1].items() if name[:5] != "layer"
             } | summary
-            metrics = _with_summary(curves, summary, cell.cell["started"], ended, besides=only_last)
+            metrics = points.with_summary(curves, summary, cell.cell["started"], ended, besides=only_last)
         return WholeRun(
             name=f"{cell.identity.label} seed {seed}",
             status=RUN_STATUS[row["status"]],
-            start_time=_milliseconds(cell.cell["started"]),
+            start_time=points.milliseconds(cell.cell["started"]),
             end_time=ended,
             tags=self._tags("replica", f"seed {seed}") | tags,
             params=_texts(params),
@@ -224,7 +221,7 @@ class Publisher:
 
     def _run(self, kind: str, place: str, name: str, started: float) -> "Run":
         """Return the run of that place in the record and that start, which is created where MLflow lacks it."""
-        key = place, _milliseconds(started)
+        key = place, points.milliseconds(started)
         if key not in self.run_by_place:
             self.run_by_place[key] = self.client.create_run(
                 self.experiment_id, start_time=key[1], tags=self._tags(kind, place), run_name=name
@@ -312,25 +309,6 @@ class Publisher:
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
-def mean_curves(history: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the mean over all replicas, one row for each epoch; not a number where one of them has none.
-
-    A mean over those that are left would rank a cell by its luckiest seeds.
-    """
-    by_epoch = history.drop(columns="seed").groupby("epoch")
-    curves = by_epoch.mean(skipna=False)
-    curves[SECONDS] = by_epoch[SECONDS].max().ffill().fillna(0)  # the clock of the stack, whoever is left in it
-    return curves
-
-
-def _without_stale(curves: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the curves that are scored after a divergence, and the clocks.
-
-    MLflow ranks a run by its latest values: those of all other curves would be from before. The record has them.
-    """
-    return curves[[name for name in curves if name.endswith("/accuracy") or name == SECONDS]]
-
-
 def _save_model(folder: Path, cell: Record, description: "Model") -> None:
     """Write the network as a model of MLflow's, which `served_model.py` runs from arrays and JSON."""
     import mlflow
@@ -380,124 +358,8 @@ def _texts(params: Mapping[str, Any]) -> dict[str, str]:
     return {key: store.without_credentials(text)[:LONGEST_PARAM] for key, text in texts.items()}
 
 
-def _curve_metrics(curves: "pd.DataFrame", started: float, *, besides: Sequence[str] = ()) -> "list[Metric]":
-    """Return the points of all curves, epoch by epoch, each stamped with the training time that had passed."""
-    from mlflow.entities import Metric
-
-    seconds = curves[SECONDS].ffill().fillna(0)  # of a diverged replica there is none
-    curves = curves.drop(columns=list(besides))
-    return [
-        Metric(name, float(value), _milliseconds(started + seconds[epoch]), int(epoch))
-        for epoch, row in zip(curves.index, curves.to_dict("records"), strict=True)
-        for name, value in row.items()
-        if math.isfinite(value)
-    ]
-
-
-def _with_summary(
-    curves: "pd.DataFrame", summary: Mapping[str, float], started: float, ended: int, *, besides: Sequence[str] = ()
-) -> "list[Metric]":
-    """Return the points of all curves and the scores in the end; one that is the last point of its curve is one."""
-    last = curves.drop(columns=list(besides)).iloc[-1]
-    scores = {name: value for name, value in summary.items() if last.get(name) != value}
-    return _curve_metrics(curves, started, besides=besides) + _summary_metrics(scores, int(curves.index[-1]), ended)
-
-
-def _summary_metrics(summary: Mapping[str, float], step: int, timestamp: int) -> "list[Metric]":
-    from mlflow.entities import Metric
-
-    return [Metric(name, float(value), timestamp, step) for name, value in summary.items() if math.isfinite(value)]
-
-
-def _cell_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
-    """Return the mean of each score over the seeds, the spread of the main one, and the counts beside them."""
-    scores = replicas.drop(columns=["seed", "status"])
-    summary = {name: float(values.mean(skipna=False)) for name, values in scores.items()}
-    if "val/target_epoch" in scores:
-        summary["val/target_hit_rate"] = float(scores["val/target_epoch"].map(math.isfinite).mean())
-    if len(replicas) > 1:
-        summary["test/accuracy_std"] = float(replicas["test/accuracy"].std())
-    summary["seeds"] = len(replicas)
-    summary["seeds_diverged"] = int((replicas["status"] == "diverged").sum())
-    summary["test/openings"] = cell.cell["test_openings"]
-    summary[SECONDS] = cell.cell["train_seconds"]  # of all stacks, where `stack_size` makes several
-    summary["time/evaluation_seconds"] = cell.cell["evaluation_seconds"]
-    summary["time/diagnostics_seconds"] = cell.cell["diagnostics_seconds"]
-    summary["time/optimizer_seconds_per_step"] = cell.cell["optimizer_seconds_per_step"]
-    if cell.cell["tuning"]:
-        facts = {name: value for name, value in cell.cell["tuning"].items() if name != "chosen"}
-        summary |= {f"tuning/{name}": float(value) for name, value in facts.items()}
-        summary["untuned/accuracy"] = float(cell.untuned()["test/accuracy"].mean())
-    return summary
-
-
-def _baseline_summary(cell: Record, replicas: "pd.DataFrame") -> dict[str, float]:
-    """Return the mean of each score over the fits, and the counts beside them."""
-    scores = replicas.drop(columns=["seed", "status"])
-    summary = {name: float(values.mean(skipna=False)) for name, values in scores.items()}
-    if cell.cell["num_fits"] > 1:
-        summary["test/accuracy_std"] = float(replicas["test/accuracy"].std())
-    summary["seeds"] = cell.cell["num_fits"]
-    summary["test/openings"] = cell.cell["test_openings"]
-    summary[SECONDS] = cell.cell["train_seconds"]
-    return summary
-
-
-def _note(cell: Record, replicas: "pd.DataFrame") -> str:
-    """Return what the page of the run says at its top, in Markdown."""
-    if not len(replicas):
-        where = "\n\nThe traceback is in the artifact `error.log`." if cell.status == "failed" else ""
-        return f"**{cell.status}**: {_code(cell.cell['error'])}{where}"
-    accuracy = replicas["test/accuracy"]
-    spread = f" ± {accuracy.std():.2%} (standard deviation over {len(replicas)} seeds)" if len(replicas) > 1 else ""
-    data = cell.cell["dataset"]
-    diverged = int((replicas["status"] == "diverged").sum())
-    samples = f"{data['train']} training, {data['validation']} validation, {data['test']} test samples"
-    if cell.is_baseline:
-        fits = "a fit for each seed" if cell.cell["draws"] else "one fit for all seeds, as it draws nothing"
-        lines = [
-            f"**Test accuracy {accuracy.mean():.2%}**{spread if cell.cell['num_fits'] > 1 else ''}.",
-            f"The baseline {_words(cell.choices['model'])} on {_words(data['name'])}: {samples}; {fits}.",
-            *(f"scikit-learn warns: {_code(warning)}" for warning in cell.cell["warnings"]),
-        ]
-        return "\n\n".join(lines)
-    lines = [
-        f"**Test accuracy {accuracy.mean():.2%}**{spread}.",
-        f"{_words(cell.choices['optimizer'])} with {_words(cell.choices['activation'])} on {_words(data['name'])}: "
-        f"{samples}.",
-    ]
-    if diverged:
-        lines.append(f"{diverged} of {len(replicas)} seeds diverged and are scored at chance level.")
-    if cell.cell["tuning"]:
-        tuning = cell.cell["tuning"]
-        chosen = ", ".join(f"{name} {value:g}" for name, value in tuning["chosen"].items())
-        edge = ", which is still the edge of the grid" if tuning["at_edge"] else ""
-        lines.append(
-            f"Tuned in {tuning['num_trials']} trials: {chosen}{edge}. "
-            f"With the configured values: {cell.untuned()['test/accuracy'].mean():.2%}."
-        )
-    finding = cell.cell["finding"]
-    advice = f"; try {_code(finding['override'])}" if finding["override"] else ""
-    lines.append(f"Doctor: {finding['name']} ({finding['evidence']}){advice}.")
-    return "\n\n".join(lines)
-
-
-def _words(name: str) -> str:
-    """Return a name so that Markdown makes neither a link nor an element of it."""
-    return re.sub(r"([\\`*\[\]<>])", r"\\\1", " ".join(name.split()))
-
-
-def _code(text: str) -> str:
-    """Return text as code of Markdown, whatever stands in it."""
-    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
-
-
 def _last_epoch(history: "pd.DataFrame") -> int:
     return int(history["epoch"].max())
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
 
 
 def _is_ended(run: "Run") -> bool:

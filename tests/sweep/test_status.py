@@ -312,8 +312,8 @@ def test_interruption_on_the_way_to_mlflow_replaces_no_result(tmp_path, monkeypa
     arguments = ("-m", *SHORT, "seeds=1", "optimizer=adam,gd")
     log_batch = publish.Publisher._log
 
-    def stop(self, run, metrics, params):
-        log_batch(self, run, metrics, params)
+    def stop(self, *arguments):
+        log_batch(self, *arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -45,6 +45,7 @@ from nnbench.settings import parse
 from nnbench.tracking import process, read, record, store, whole_runs
 from nnbench.tracking import publish as publishing
 from nnbench.tracking.contents import score_divergence
+from nnbench.tracking.points import mean_curves
 from nnbench.tracking.publish import Publisher, publish, publish_all
 
 STUDY = "a study"
@@ -613,7 +614,7 @@ def test_a_mean_over_the_seeds_that_are_left_is_no_mean():
     values = [1.0, 3.0, 2.0, math.nan]  # seed 1 diverges in epoch 2; seed 0 alone would look better than both did
     history = pd.DataFrame({"seed": [0, 1, 0, 1], "epoch": [1, 1, 2, 2], "train/loss": values, "val/accuracy": values})
     history["time/train_seconds"] = [0.1, 0.1, 0.2, math.nan]
-    curves = publishing.mean_curves(score_divergence(history, 0.5))
+    curves = mean_curves(score_divergence(history, 0.5))
     assert math.isnan(curves["train/loss"][2])
     assert curves["val/accuracy"].to_dict() == {1: 2.0, 2: 1.25}  # at chance level from then on
     assert curves["time/train_seconds"].to_dict() == {1: 0.1, 2: 0.2}  # the clock of the stack goes on
