@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from nnbench.grid import Grid
+from nnbench.protocol import baselines
+from nnbench.protocol.baselines import BaselineCell
+from nnbench.settings import parse
 from nnbench.sweep import job, outbox, preparation
 from nnbench.sweep.attempt import TOLD, NoRoomError, is_local
 from nnbench.sweep.plan import AtOnce
@@ -159,6 +162,7 @@ class _Sweep:
         self.records: deque[Path] = deque()  # to be published
         self.kills: Counter[int] = Counter()  # by cell
         self.rests_until = 0.0
+        self.has_read_baselines = False
         self.last_progress = time.monotonic()
         self.error: Exception | NoRoomError | None = None
 
@@ -184,6 +188,9 @@ class _Sweep:
                 if job.task(self.plan, number).settled(send=self.progress.tell):
                     self.progress.pass_over()
                     continue
+                if self.plan.jobs[number].is_baseline and not self.has_read_baselines:
+                    _read_baselines(self.plan)
+                    self.has_read_baselines = True
                 try:
                     worker = Worker(partial(_train_cell, self.plan, number, self.at_once))
                 except OSError as error:  # no more processes, or memory for one
@@ -302,6 +309,14 @@ def _read_ahead(plan: Grid) -> None:
         environment()
         if plan.jobs[0].tracked:
             store.read_ahead(store.resolve(plan.jobs[0].tracking_uri))
+
+
+def _read_baselines(plan: Grid) -> None:
+    """Import what baselines are fitted with, once for all."""
+    for each in plan.jobs:
+        with suppress(Exception):  # as above
+            if each.is_baseline and isinstance(cell := parse(each.config, each.choices, {}), BaselineCell):
+                baselines.read_ahead(cell)
 
 
 def _publish(plan: Grid, opens: Callable[..., None] | None, listening: int, send: Send) -> None:
