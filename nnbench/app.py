@@ -1,4 +1,4 @@
-"""The Hydra application: checks a whole sweep, prepares data and store once, trains each cell, then sums up.
+"""The Hydra application: checks a whole sweep, prepares data once, trains each cell, then sums up.
 
 `run` is the parent's part. A job is run in a worker, see `nnbench.sweep.workers`, or in the parent itself where there
 is but one; or, as `train_cell`, by a launcher of Hydra's other than the basic one. Parent and jobs speak through files
@@ -170,6 +170,7 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
     from nnbench.sweep.plan import ALONE
 
     asks_only = grid.jobs[0].config["dry_run"]
+    has_begun = False
     try:
         is_new = not preparation.is_begun(grid)
         sweep = preparation.prepare(grid, datasets)
@@ -177,7 +178,7 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
         if forks and grid.launcher == BASIC:
             at_once = plan.at_once(*plan.only_networks(cells, datasets), len(grid.jobs), grid.jobs[0].config["workers"])
         if not asks_only and at_once.cells == 1:
-            preparation.open_store_first(grid, is_new=is_new)
+            preparation.open_store_first(grid)
         if is_new:  # or it was killed, perhaps by a cell's first steps, which are timed here
             tell(WORK)
             left = sweep.missing()
@@ -186,7 +187,8 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             made = plan.make(*networks)
             terminal.print_plan(made, num_fits=num_fits, num_done=len(sweep.done), at_once=at_once.cells)
         if not asks_only:
-            _train(grid, at_once, is_new=is_new)
+            has_begun = True
+            _train(grid, at_once)
             outbox.publish_rest(grid)
     except BaseException as error:
         stop = stopped_by() or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else None)
@@ -198,8 +200,9 @@ def _sweep(grid: "Grid", cells: "list[Cell | BaselineCell]", datasets: "list[Dat
             return outcome.show(grid) or 1
         if not isinstance(error, Exception):
             raise
-        terminal.print_problems([f"the sweep cannot start: {preparation.why_not(error)}"])
-        return 1
+        # Whatever MLflow or the disk says: of `prepare`, or of the store that is opened beside the first cells.
+        terminal.print_problems([f"the sweep cannot {'go on' if has_begun else 'start'}: {preparation.why_not(error)}"])
+        return (outcome.show(grid) if has_begun else 0) or 1
     if asks_only:
         terminal.print_cells(sweep)
         return 0
@@ -210,7 +213,7 @@ class LauncherError(Exception):
     """Hydra's launcher cannot run the jobs of a sweep."""
 
 
-def _train(grid: "Grid", at_once: "AtOnce", *, is_new: bool) -> None:
+def _train(grid: "Grid", at_once: "AtOnce") -> None:
     """Train every cell: in workers, if there is more than one at once, or by the launcher that Hydra is told to use.
 
     What is left then is trained in this process: what other commands have in hand, what was killed again in the company
@@ -222,7 +225,7 @@ def _train(grid: "Grid", at_once: "AtOnce", *, is_new: bool) -> None:
     if grid.launcher != BASIC:
         _launch_all(grid)
     elif at_once.cells > 1:
-        workers.train(grid, at_once, is_new=is_new)
+        workers.train(grid, at_once)
 
     is_first = grid.launcher == BASIC and at_once.cells == 1
     is_told = False

@@ -4,12 +4,13 @@ Hydra takes a tenth of a second for each combination, so of a sweep over several
 differ from the first in one group; the others are put together from these, where that is sure to be the same.
 """
 
-import re
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
@@ -30,7 +31,6 @@ from nnbench.places import COMMANDS, CONF
 # Beside what is open, what Hydra itself writes into its part while it composes.
 VARIABLE = (*(name.removeprefix("hydra.") for name in OPEN), "overrides", "runtime.choices", "job.override_dirname")
 ABSENT = object()
-DEFAULTS = re.compile(rb"^[{\s]*[\"']?defaults[\"']?\s*:.*?(?=^[^\s#\-\]}]|\Z)", re.MULTILINE | re.DOTALL)  # the list
 
 
 class Composer:
@@ -126,7 +126,8 @@ class Composer:
         """
         first = cast(list[str], self.first)
         places = [place for place, text in enumerate(overrides) if text != first[place]]
-        if len(places) < 2 or self.some_choices_depend_on_others:
+        groups = [overrides[place].partition("=")[0].partition("/")[0] for place in places]
+        if len(set(groups)) < max(2, len(groups)) or self.some_choices_depend_on_others:
             return []
         if not all(self._keeps_to_itself(text) for place in places for text in (first[place], overrides[place])):
             return []
@@ -143,11 +144,16 @@ class Composer:
     @cached_property
     def some_choices_depend_on_others(self) -> bool:
         """Whether there is a ${...} in the defaults of a file, or a file that cannot be read."""
+        places = [place for folder in self.folders for place in os.walk(folder, followlinks=True)]
         try:
-            texts = [path.read_bytes() for folder in self.folders for path in folder.rglob("*.yaml")]
-        except OSError:
+            return any(
+                _has_dependent_defaults(Path(folder, name).read_bytes())
+                for folder, _, names in places
+                for name in names
+                if name.endswith(".yaml")
+            )
+        except (OSError, YAMLError, ValueError, RecursionError):
             return True
-        return any(b"${" in found for text in texts for found in DEFAULTS.findall(text))
 
     def _keeps_to_itself(self, override: str) -> bool:
         """Whether an override chooses a file that says something of its own group alone."""
@@ -157,7 +163,7 @@ class Composer:
             text = next((file for file in files if file.is_file()), files[0]).read_bytes()
         except (OSError, ValueError):
             return False
-        return b"@package" not in text and not DEFAULTS.search(text)
+        return b"@package" not in text and b"defaults" not in text
 
     def cell(self, combination: list[str]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
         """Return the configuration of one combination of overrides, its choices, and a line for each not to be set."""
@@ -191,6 +197,14 @@ class Composer:
             return plain(cell), choices, problems
         except OmegaConfBaseException as error:
             raise ConfigError([*problems, " ".join(str(error).split())]) from error
+
+
+def _has_dependent_defaults(text: bytes) -> bool:
+    """Whether a choice in the defaults of a file depends on other choices."""
+    if b"${" not in text or b"defaults" not in text:  # as in nearly all
+        return False
+    content = yaml.safe_load(text)
+    return isinstance(content, dict) and "${" in str(content.get("defaults"))
 
 
 def _changed_parts(before: DictConfig, after: DictConfig) -> tuple[dict[str, Any], dict[str, str]] | None:

@@ -147,6 +147,8 @@ def expand(arguments: argparse.Namespace) -> Grid:
         raise ConfigError(
             [f"the current folder is {here}, whose ${{ has a meaning in settings; work in another folder"]
         )
+    if SURROGATE.search(here):
+        raise ConfigError([f"the current folder is {here!a}, which is no text in UTF-8; work in another folder"])
     if problems := own_files(arguments):
         raise ConfigError(problems)
     own = [Path(arguments.config_dir).absolute()] if arguments.config_dir is not None else []

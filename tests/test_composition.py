@@ -30,6 +30,25 @@ RELATED = {
             "# @package _global_\ndefaults: [/one: a, /two: a,\n  optional /extra@about: '${one}_${two}', _self_]\n"
         )
     },
+    "the same, not at the beginning of a line": {
+        "setting/pair.yaml": (
+            "# @package _global_\n{seeds: 2, defaults: [/one: a, /two: a, "
+            "optional /extra@about: '${one}_${two}', _self_]}\n"
+        )
+    },
+    "the same, by another name": {
+        "setting/pair.yaml": (
+            "# @package _global_\nto_reach: &list\n  - /one: a\n  - /two: a\n"
+            "  - optional /extra@about: ${one}_${two}\n  - _self_\ndefaults: *list\n"
+        )
+    },
+    "a group inside of another": {
+        "setting/pair.yaml": "# @package _global_\ndefaults: [/one: a, /one/two: a, _self_]\n",
+        "one/a.yaml": "two: {x: 1}\n",
+        "one/b.yaml": "two: {x: 5}\n",
+        "one/two/a.yaml": "y: 0\n",
+        "one/two/b.yaml": "x: 1\n",
+    },
     "values that depend on another group": {"optimizer/own.yaml": "learning_rate: ${num_epochs}\nslope: ${seeds}\n"},
     "a whole group that depends on another": {
         "loss/special.yaml": "_target_: ${activation._target_}\n",
@@ -72,7 +91,8 @@ def test_cells_are_those_that_hydra_composes_one_by_one(tmp_path, monkeypatch, k
         path.write_text(content)
     words = [*OF_PRODUCT, "optimizer.learning_rate=1,2"]
     if of_pair := "setting/pair.yaml" in files:
-        words = ["-m", "--config-dir=own", "setting=pair", "one=a,b", "two=a,b"]
+        inner = "one/two" if "one/two/a.yaml" in files else "two"
+        words = ["-m", "--config-dir=own", "setting=pair", "one=a,b", f"{inner}=a,b"]
 
     together = jobs(words)
     monkeypatch.setattr(Composer, "_changes", lambda *_: [])
@@ -80,7 +100,21 @@ def test_cells_are_those_that_hydra_composes_one_by_one(tmp_path, monkeypatch, k
 
     assert together == one_by_one
     assert len(together) == (4 if of_pair else 24)
-    assert sum("of this pair alone" in config for config, *_ in together) == (1 if of_pair else 0)
+    assert sum("of this pair alone" in config for config, *_ in together) == (1 if of_pair and inner == "two" else 0)
+
+
+def test_folder_behind_a_link_is_looked_into(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = {**OWN, **RELATED["a choice that depends on two others"]}
+    for name, content in files.items():
+        group, _, file = name.partition("/")
+        (tmp_path / "elsewhere" / group).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / group / file).write_text(content)
+        if not (tmp_path / "own" / group).exists():
+            (tmp_path / "own" / group).symlink_to(tmp_path / "elsewhere" / group)
+    words = ["-m", "--config-dir=own", "setting=pair", "one=a,b", "two=a,b"]
+    assert sum("of this pair alone" in config for config, *_ in jobs(words)) == 1
 
 
 def test_a_product_takes_a_composition_for_each_choice_and_not_for_each_cell(num_compositions):

@@ -1,10 +1,11 @@
 """Whatever stands in a name, nothing is written outside the working folder, and the name itself is kept as it is."""
 
+import os
 import re
 import unicodedata
 
 import pytest
-from command_line import grid_of, problems_of, records
+from command_line import grid_of, problems_of, records, run
 
 from nnbench.__main__ import in_this_process
 from nnbench.tracking import record, store
@@ -218,3 +219,12 @@ def test_a_working_folder_and_an_output_folder_behind_links_are_used(folder, giv
     assert status == 0, error
     assert len(list((folder / "elsewhere").glob("*/record"))) == 1
     assert sorted(path.name for path in (folder / "real").iterdir()) == [".nnbench", "outputs"]
+
+
+def test_folder_whose_name_is_no_text_is_refused_in_a_line_before_anything_is_trained(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff\xfe")
+    folder.mkdir()
+    ended = run(folder, "-m", "dataset=iris", "optimizer=gd,adam", "num_epochs=1", "seeds=1", "tracking=none")
+    assert ended.status == 2
+    assert "which is no text in UTF-8; work in another folder" in ended.err
+    assert list(folder.iterdir()) == []

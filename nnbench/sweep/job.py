@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from nnbench.grid import Grid, Job
 from nnbench.sweep.attempt import Attempt, KilledError, attempts
@@ -18,9 +18,6 @@ from nnbench.sweep.sweep_file import SweepFile
 from nnbench.terminal import CellProgress
 from nnbench.tracking import record
 from nnbench.tracking.record import Identity
-
-if TYPE_CHECKING:
-    pass
 
 MOST_KILLS = 2  # times that a cell's process may be killed before the cell is to blame
 IS_FINISHED = "is finished already; resume=false trains it again"

@@ -16,11 +16,15 @@ from nnbench.tracking.trouble import StoreError, bounded, wake
 MOST_SECONDS = 60.0  # of publishing what waits, before a sweep and after it
 
 
-def announce(first: Job, sweep: SweepFile) -> None:
-    """Tell the store what a sweep is to train, see `nnbench.tracking.sweeps`; `first` is its first job."""
+def announce(plan: Grid) -> None:
+    """Tell the store what a sweep is to train, unless it knows that, see `nnbench.tracking.sweeps`."""
+    first = plan.jobs[0]
+    if not plan.multirun or plan.sweep in sweeps.known(first.tracking_uri, first.experiment):
+        return
+    sweep = SweepFile.read(plan.folder)
     of_this_machine = ("waiting", "results_before")  # folders
-    plan = {name: value for name, value in asdict(sweep).items() if name not in of_this_machine}
-    sweeps.announce(first.tracking_uri, first.experiment, plan)
+    told = {name: value for name, value in asdict(sweep).items() if name not in of_this_machine}
+    sweeps.announce(first.tracking_uri, first.experiment, told)
 
 
 def results(first: Job, sweep: SweepFile, *, store_is_out: bool) -> dict[str, str]:
@@ -108,8 +112,18 @@ def publish_rest(plan: Grid) -> int:
     wake(uri)
     try:
         with bounded(uri, MOST_SECONDS):
-            if plan.multirun and plan.sweep not in sweeps.known(uri, first.experiment):
-                announce(first, SweepFile.read(plan.folder))
+            store.prepare(uri, first.experiment)
+            announce(plan)
     except (StoreError, OSError, ValueError):
         pass  # the records below meet the same
+    _mark_copies(plan)
     return publish("after the training")
+
+
+def _mark_copies(plan: Grid) -> None:
+    """Take a result that this sweep has copied for published where the record that it came from is by now."""
+    for mark, source in (sweep := SweepFile.read(plan.folder)).waiting.items():
+        note = Path(source).parent / record.PUBLISHED
+        copy = plan.folder_of(sweep.fingerprints.index(mark)) / record.PUBLISHED
+        if note.exists() and copy.parent.is_dir() and not copy.exists():
+            copy.write_bytes(note.read_bytes())

@@ -23,7 +23,6 @@ from nnbench.tracking.trouble import StoreError, bounded, wake
 if TYPE_CHECKING:
     from nnbench.data import Dataset
 
-BEFORE = "before the training"  # when what waits is published
 MOST_NAMED = 5  # damaged results that have a line
 IN_A_FILE = (
     "a file of the configuration has a tracking.uri with a password, which would be written into every sweep's folder; "
@@ -73,6 +72,8 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
         if first.tracking_uri and store.without_credentials(first.tracking_uri) != first.tracking_uri:
             raise StoreError(IN_A_FILE, "refusal")
         store.check_place(store.resolve(first.tracking_uri))
+        if not asked_only:
+            store.check_soon(store.resolve(first.tracking_uri))
     if not asked_only:
         record.sweep_up(Path.cwd())
         if first.config["resume"]:
@@ -118,10 +119,11 @@ def tell_or_raise(error: StoreError, uri: str) -> None:
         say(f"warning: {error}; training goes on, python -m nnbench sync publishes it")
 
 
-def open_store(plan: Grid, *, is_new: bool, tell: Callable[[str], None] = say) -> None:
-    """Create store and experiment where they are missing, close what was left open, and announce a sweep that is new.
+def open_store(plan: Grid, tell: Callable[[str], None] = say) -> None:
+    """Create store and experiment where they are missing, close what was left open, and announce the sweep.
 
-    Raises StoreError, and ValueError or OSError where no store can be made.
+    Then publish what earlier commands could not. Nothing is done twice if it is called again. Raises StoreError, and
+    ValueError or OSError where no store can be made.
     """
     from nnbench.tracking import publish, store
 
@@ -134,12 +136,13 @@ def open_store(plan: Grid, *, is_new: bool, tell: Callable[[str], None] = say) -
                 tell(f"warning: {warning}")
         store.prepare(uri, first.experiment)
         publish.close_abandoned(uri, first.experiment)
-        if plan.multirun and is_new:
-            outbox.announce(first, SweepFile.read(plan.folder))
+        outbox.announce(plan)
+    outbox.publish("before the training", besides=plan.folder, tell=tell)
+    wake(uri)  # though that may have taken too long
 
 
-def open_store_first(plan: Grid, *, is_new: bool) -> None:
-    """Do that before the training, and publish what earlier commands could not; raises as `open_store` does."""
+def open_store_first(plan: Grid) -> None:
+    """Do that before the training; an outage costs it nothing. Raises as `open_store` does."""
     from nnbench.tracking import store
 
     first = plan.jobs[0]
@@ -147,9 +150,7 @@ def open_store_first(plan: Grid, *, is_new: bool) -> None:
         return
     uri = store.resolve(first.tracking_uri)
     try:
-        open_store(plan, is_new=is_new)
-        outbox.publish(BEFORE, besides=plan.folder)
-        wake(uri)  # though that may have taken too long
+        open_store(plan)
     except StoreError as error:
         tell_or_raise(error, uri)
 

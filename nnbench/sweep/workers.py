@@ -25,17 +25,18 @@ from nnbench.grid import Grid
 from nnbench.protocol import baselines
 from nnbench.protocol.baselines import BaselineCell
 from nnbench.settings import parse
-from nnbench.sweep import job, outbox, preparation
+from nnbench.sweep import job, preparation
 from nnbench.sweep.attempt import TOLD, NoRoomError, is_local
 from nnbench.sweep.plan import AtOnce
 from nnbench.sweep.supervision import GRACE, STOPS, WORK, name_of_this_process, stopped_by, tell, worker_of
 from nnbench.terminal import SweepProgress
 from nnbench.tracking import contents, record, store
 from nnbench.tracking.environment import environment
-from nnbench.tracking.trouble import REST, StoreError, wake
+from nnbench.tracking.trouble import REST, StoreError
 
 Send: TypeAlias = Callable[..., None]  # tells the parent something, in keyword arguments that JSON can hold
 LOOK_EVERY = 0.2  # seconds between looks at the clock while nothing is heard
+A_MOMENT = 5.0  # seconds of waiting without a word
 AT_THE_END = 60.0  # seconds that are waited for a record to be published, once all cells are trained
 SIZE = 2**16  # bytes read at once
 NO_ROOM = 75  # exit status of a worker that has found the disk full; EX_TEMPFAIL of sysexits.h
@@ -58,6 +59,9 @@ class Worker:
             self.process = os.fork()
             if self.process == 0:
                 _work(work, telling, parent, held)
+        except OSError:
+            os.close(self.pipe)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
             os.close(telling)
@@ -80,11 +84,16 @@ class Worker:
 class Publisher(Worker):
     """A worker that makes the store ready, unless it is, and then publishes the record folders that it is given."""
 
-    def __init__(self, plan: Grid, opens: Callable[..., None] | None):
+    def __init__(self, plan: Grid, *, opens: bool):
         listening, self.asking = os.pipe()
         self.folder: Path | None = None  # that it has in hand
-        super().__init__(partial(_publish, plan, opens, listening))
-        os.close(listening)
+        try:
+            super().__init__(partial(_publish, plan, opens, listening))
+        except OSError:
+            os.close(self.asking)
+            raise
+        finally:
+            os.close(listening)
 
     def publish(self, folder: Path) -> None:
         """Give it a record folder; one at a time."""
@@ -135,24 +144,23 @@ def _flush() -> None:
             stream.flush()
 
 
-def train(plan: Grid, at_once: AtOnce, *, is_new: bool) -> None:
+def train(plan: Grid, at_once: AtOnce) -> None:
     """Train the cells of a sweep, `at_once.cells` of them side by side, open the store and publish what is done.
 
     Left are, as `nnbench.sweep.job.left` tells, those that another command has in hand and those that were killed again
     and again in the company of others. Raises `NoRoomError` if the disk is full, `WorkersError` for a defect, and
-    StoreError for a store that cannot be used; for `is_new` see `preparation.open_store`.
+    StoreError for a store that cannot be used.
     """
     shown = plan.jobs[0].config["progress"]
     with store.keeping_no_connection(), SweepProgress([each.label for each in plan.jobs], shown=shown) as progress:
-        _Sweep(plan, progress, at_once, is_new=is_new).train()
+        _Sweep(plan, progress, at_once).train()
 
 
 class _Sweep:
     """The workers of a sweep, and what they are to do."""
 
-    def __init__(self, plan: Grid, progress: SweepProgress, at_once: AtOnce, *, is_new: bool):
+    def __init__(self, plan: Grid, progress: SweepProgress, at_once: AtOnce):
         self.plan = plan
-        self.is_new = is_new
         self.is_open = not plan.jobs[0].tracked  # the store, or there is none
         self.progress = progress
         self.at_once = at_once
@@ -163,6 +171,8 @@ class _Sweep:
         self.kills: Counter[int] = Counter()  # by cell
         self.rests_until = 0.0
         self.has_read_baselines = False
+        self.has_failed_to_open = False
+        self.has_said_that_it_waits = False
         self.last_progress = time.monotonic()
         self.error: Exception | NoRoomError | None = None
 
@@ -204,8 +214,10 @@ class _Sweep:
                 _read_ahead(self.plan)
                 has_read_ahead = True
             if self.publisher is None and self._can_publish():
-                opens = None if self.is_open else partial(preparation.open_store, self.plan, is_new=self.is_new)
-                self.publisher = Publisher(self.plan, opens)
+                try:
+                    self.publisher = Publisher(self.plan, opens=not self.is_open)
+                except OSError:  # no more processes, or memory for one
+                    self.rests_until = time.monotonic() + REST
             if self.publisher is not None and self.publisher.folder is None and self.is_open and self.records:
                 self.publisher.publish(self.records[0])
             ready = wait([worker.pipe for worker in self._workers()], LOOK_EVERY)
@@ -217,6 +229,9 @@ class _Sweep:
                 self.last_progress = time.monotonic()
             elif time.monotonic() - self.last_progress > AT_THE_END:
                 break
+            elif time.monotonic() - self.last_progress > A_MOMENT and not self.has_said_that_it_waits:
+                self.progress.say("all cells are trained; waiting for the store")
+                self.has_said_that_it_waits = True
 
     def _can_publish(self) -> bool:
         return (bool(self.records) or not self.is_open) and time.monotonic() > self.rests_until
@@ -251,8 +266,8 @@ class _Sweep:
                 self.error = self.error or WorkersError(text)
             case {"ended": status}:
                 if self.publisher is not None and worker is self.publisher:
-                    if status != 0 and not self.is_open:  # killed, say, and then the end of the sweep comes back to it
-                        self.is_open = True
+                    if status != 0 and not self.is_open:  # killed, say; when it is again, the end comes back to it
+                        self.is_open, self.has_failed_to_open = self.has_failed_to_open, True
                     elif status != 0 and self.publisher.folder is not None:  # that is asked for again at the end, too
                         self._no_longer_in_hand(self.publisher.folder)
                     self.publisher = None
@@ -319,21 +334,15 @@ def _read_baselines(plan: Grid) -> None:
                 baselines.read_ahead(cell)
 
 
-def _publish(plan: Grid, opens: Callable[..., None] | None, listening: int, send: Send) -> None:
-    """Open the store, unless it is, and publish record folders as they come, until the store is in trouble.
-
-    With the store open, what earlier commands could not publish comes first.
-    """
+def _publish(plan: Grid, opens: bool, listening: int, send: Send) -> None:
+    """Open the store, unless it is, and publish record folders as they come, until the store is in trouble."""
     from nnbench.tracking import publish
 
     first = plan.jobs[0]
 
-    def tell(text: str) -> None:
-        send(say=text)
-
-    if opens is not None:
+    if opens:
         try:
-            opens(tell=tell)
+            preparation.open_store(plan, tell=lambda text: send(say=text))
         except Exception as error:
             if not (isinstance(error, StoreError) and error.kind == "outage") and is_local(first):
                 send(cannot_open=store.without_credentials(preparation.why_not(error)))
@@ -341,8 +350,6 @@ def _publish(plan: Grid, opens: Callable[..., None] | None, listening: int, send
                 send(trouble=store.without_credentials(str(error)), outage=True, folder="")
             return
         send(opened=True)
-        outbox.publish(preparation.BEFORE, besides=plan.folder, tell=tell)
-        wake(store.resolve(first.tracking_uri))  # though that may have taken too long
     with os.fdopen(listening, encoding="ascii") as asked:
         for line in asked:
             folder = Path(json.loads(line))

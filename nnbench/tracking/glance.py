@@ -4,10 +4,12 @@ It is read as MLflow 3 writes it. Where the tables look otherwise there is no an
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ JOIN tags AS place ON place.run_uuid = runs.run_uuid AND place.key = 'nnbench.pl
 WHERE runs.experiment_id = ? AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
 ORDER BY runs.start_time DESC, runs.run_uuid
 """
+REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=(.*)$", re.MULTILINE)  # as alembic writes it
 KNOWN = "SELECT run_uuid FROM runs WHERE run_uuid IN (SELECT value FROM json_each(?))"
 
 
@@ -47,6 +50,23 @@ def ask(uri: str, question: str, values: Sequence[Any] = ()) -> list[tuple] | No
         if "no such table" in str(error) or "no such column" in str(error):
             return None
         raise of_database(path, str(error)) from error
+
+
+def is_of_this_version(uri: str) -> bool:
+    """Whether a local store has the schema of the MLflow that is installed, as far as that can be told without it."""
+    versions = ask(uri, "SELECT version_num FROM alembic_version")
+    return versions is not None and {version for (version,) in versions} == _newest_versions()
+
+
+def _newest_versions() -> set[str]:
+    """Return the schemas of the installed MLflow that no other one comes behind: one, if its files are as we know."""
+    newer: set[str] = set()
+    older: set[str] = set()
+    for folder in find_spec("mlflow").submodule_search_locations or ():  # type: ignore[union-attr]
+        for path in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
+            for down, line in REVISION.findall(path.read_text(encoding="utf-8")):
+                (older if down else newer).update(re.findall(r"[\"'](\w+)[\"']", line))
+    return newer - older
 
 
 def finished(uri: str, experiment: str) -> dict[str, list[Finished]] | None:

@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -116,6 +117,23 @@ def check_place(uri: str) -> None:
     """Raise ValueError for a local store with a path that has a meaning in its URI: it would lie elsewhere."""
     if is_local(uri) and {"?", "%"} & set(uri):
         raise ValueError(f"the store would be {uri}, whose path has a ? or a %; work in another folder")
+
+
+def check_soon(uri: str) -> None:
+    """Raise StoreError or OSError for a local store that cannot be used or made, without MLflow where that is sure."""
+    path = Path(place(uri))
+    if not is_local(uri):
+        return
+    if path.exists():
+        if not glance.is_of_this_version(uri):
+            check(uri)
+        if not os.access(path, os.W_OK):
+            raise of_database(path, "readonly")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path.parent))
+    _check_journals(path)
 
 
 def read_ahead(uri: str) -> None:
@@ -281,13 +299,7 @@ def _create_database(path: Path) -> None:
     with FileLock(path.with_name(f"{path.name}.lock")):
         if path.exists():
             return
-        for kind in ("-journal", "-wal"):  # SQLite would play what is in it back into the new file
-            if (other := path.with_name(f"{path.name}{kind}")).exists():
-                raise StoreError(
-                    f"{other} belongs to a store that is gone, and would damage a new one; move it to that store, or "
-                    "delete it if that is deleted",
-                    "refusal",
-                )
+        _check_journals(path)
         temporary = path.with_name(f"{path.name}.tmp")
         for kind in ("", "-journal", "-wal", "-shm"):  # of a process that was killed; SQLite's own files, too
             temporary.with_name(f"{temporary.name}{kind}").unlink(missing_ok=True)
@@ -305,6 +317,17 @@ def _create_database(path: Path) -> None:
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+
+
+def _check_journals(path: Path) -> None:
+    """Raise StoreError where a store is to be made beside what SQLite would play back into the new file."""
+    for kind in ("-journal", "-wal"):
+        if (other := path.with_name(f"{path.name}{kind}")).exists():
+            raise StoreError(
+                f"{other} belongs to a store that is gone, and would damage a new one; move it to that store, or "
+                "delete it if that is deleted",
+                "refusal",
+            )
 
 
 def _check_database(uri: str) -> None:

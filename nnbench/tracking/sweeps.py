@@ -42,7 +42,8 @@ def known(uri: str | None, experiment: str) -> list[str]:
     """Return the ids of the sweeps of an experiment, newest first."""
     uri = store.resolve(uri)
     found = store.find_experiment(uri, experiment)
-    runs = store.runs(uri, found, "tags.`nnbench.kind` = 'sweep'") if found else []
+    announced = "tags.`nnbench.kind` = 'sweep' AND attributes.status = 'FINISHED'"  # or its list is not there
+    runs = store.runs(uri, found, announced) if found else []
     return list(dict.fromkeys(run.data.tags["nnbench.sweep"] for run in runs))
 
 

@@ -3,10 +3,12 @@
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from command_line import PYTHON_M, assert_same, histories, newest_sweep, records, results, run
@@ -62,6 +64,47 @@ def test_first_cells_do_not_wait_for_mlflow_and_all_are_published(tmp_path, empt
     assert ended.status == 0
     assert {note.read_text() for note in (tmp_path / "notes").iterdir()} == {"False"}
     assert Counter(status for _, status in cell_runs(tmp_path)) == {"FINISHED": 2}
+
+
+STORES = {
+    "of another version": "UPDATE alembic_version SET version_num = 'abc'",
+    "of another program": "DROP TABLE alembic_version",
+}
+
+
+@pytest.mark.parametrize("resume", ["true", "false"])
+@pytest.mark.parametrize("kind", [*STORES, "no file", "out of reach"])
+def test_store_that_cannot_be_used_is_told_before_the_first_cell(tmp_path, empty_database, kind, resume):
+    write_rules(tmp_path, empty_database)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    if kind in STORES:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+            database.execute(STORES[kind])
+    elif kind == "no file":
+        (tmp_path / "mlflow.db").write_text("no database")
+    else:
+        uri = "sqlite:////proc/nowhere/mlflow.db"
+
+    ended = run(tmp_path, *SWEEP, "workers=2", f"resume={resume}", f"tracking.uri={uri}")
+
+    assert ended.status == 1
+    assert ended.err.count("the sweep cannot start") == 1
+    assert not list(tmp_path.glob("multirun/*/*/begun.json"))
+    assert not list(tmp_path.glob("multirun/*/*/record"))
+
+
+def test_sweep_is_announced_though_its_publisher_is_killed_before_there_is_a_store(tmp_path):
+    command = start(write_rules(tmp_path), *SWEEP, "workers=2")
+    wait_until(lambda: list(tmp_path.glob("mlflow.db.tmp")) or command.poll() is not None, "the creation of a store")
+    for worker in training(command):
+        if any("mlflow.db.tmp" in os.path.realpath(link) for link in Path(f"/proc/{worker}/fd").iterdir()):
+            send(worker, signal.SIGKILL)
+
+    assert command.wait(timeout=120) == 0
+    assert Counter(status for _, status in cell_runs(tmp_path)) == {"FINISHED": 4}
+    announced = "SELECT count(*) FROM tags WHERE key = 'nnbench.kind' AND value = 'sweep'"
+    assert ask(tmp_path, announced) == [(1,)]
+    assert "train something first" not in (tmp_path / "words").read_text()
 
 
 def training(command):
