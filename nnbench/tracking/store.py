@@ -12,9 +12,9 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EACCES
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -131,8 +131,8 @@ def check_soon(uri: str) -> None:
             raise of_database(path, "readonly")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(EACCES, os.strerror(EACCES), str(path.parent))
+    with TemporaryFile(dir=path.parent):  # which raises what there is against it
+        pass
     _check_journals(path)
 
 
