@@ -187,9 +187,9 @@ OPTIMIZER_GOALS = tuple(
 GROWING = replace(DIGITS, epochs_in_round=2, num_rounds=9)
 NOISE = 1.03  # two measurements of one thing may differ by that much
 REPLICAS = (1, 10, 100, 1000)
-REPLICA_STACKS = tuple(Contender(f"stack of {number}", "own", "Own", {"num_replicas": number}) for number in REPLICAS)
+REPLICA_STACKS = tuple(Contender(f"{number} in all", "own", "Divided", {"num_replicas": number}) for number in REPLICAS)
 REPLICA_GOALS = tuple(
-    Goal("cost as replicas grow", DIGITS.name, (f"stack of {more}",), (f"stack of {fewer}",), at_most=NOISE)
+    Goal("cost as replicas grow", DIGITS.name, (f"{more} in all",), (f"{fewer} in all",), at_most=NOISE)
     for fewer, more in pairwise(REPLICAS)
 )
 
@@ -210,9 +210,7 @@ COMPARISON = Comparison("nnbench and its peers", "peers", PEERS, NETWORKS, PEER_
 OPTIMIZER_COMPARISON = Comparison(
     "nnbench's optimizers", "optimizers", OPTIMIZER_STACKS, (WIDE, WIDEST), OPTIMIZER_GOALS, "GD, stack of 10"
 )
-REPLICA_COMPARISON = Comparison(
-    "nnbench's replicas", "replicas", REPLICA_STACKS, (GROWING,), REPLICA_GOALS, "stack of 1"
-)
+REPLICA_COMPARISON = Comparison("nnbench's replicas", "replicas", REPLICA_STACKS, (GROWING,), REPLICA_GOALS, "1 in all")
 QUICK = replace(DIGITS, epochs_in_round=2, num_rounds=5)
 
 

@@ -4,8 +4,27 @@ from contenders.problem import Problem
 from nnbench import nn
 from nnbench.data import Split
 from nnbench.nn import Training
+from nnbench.protocol.stack import PARAMS_OF_A_STACK
 
 NUM_VALIDATION = 32  # evaluated beside the clock; nothing is selected here
+
+
+class Divided:
+    """Replicas in stacks of the size that the protocol chooses, trained in turns; each stack has the first seeds."""
+
+    def __init__(self, problem: Problem, *, num_replicas: int):
+        self.num_replicas = num_replicas
+        size = max(1, PARAMS_OF_A_STACK // problem.new_model(1).params.size)
+        sizes = [size] * (num_replicas // size) + [num_replicas % size] * (num_replicas % size > 0)
+        self.stacks = [Own(problem, num_replicas=each) for each in sizes]
+
+    def train_epoch(self) -> float:
+        """Take every step of an epoch; return the seconds of it."""
+        return sum(stack.train_epoch() for stack in self.stacks)
+
+    def loss(self) -> float:
+        """Return the training loss of the first replica."""
+        return self.stacks[0].loss()
 
 
 class Own:
