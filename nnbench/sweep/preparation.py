@@ -73,7 +73,7 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
             raise StoreError(IN_A_FILE, "refusal")
         store.check_place(store.resolve(first.tracking_uri))
         if not asked_only:
-            store.check_soon(store.resolve(first.tracking_uri))
+            _check_soon(store.resolve(first.tracking_uri))
     if not asked_only:
         record.sweep_up(Path.cwd())
         if first.config["resume"]:
@@ -83,6 +83,17 @@ def prepare(plan: Grid, datasets: "Sequence[Dataset]") -> SweepFile:
     if not asked_only:
         sweep.write(plan.folder)
     return sweep
+
+
+def _check_soon(uri: str) -> None:
+    """Raise what will not mend itself of a store, before anything is trained; say an outage."""
+    from nnbench.tracking import store
+
+    try:
+        with bounded(uri):
+            store.check_soon(uri)
+    except StoreError as error:
+        tell_or_raise(error, uri)
 
 
 def _ask(first: Job, sweep: SweepFile, *, asked_only: bool) -> SweepFile:

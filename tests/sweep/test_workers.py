@@ -93,6 +93,16 @@ def test_store_that_cannot_be_used_is_told_before_the_first_cell(tmp_path, empty
     assert not list(tmp_path.glob("multirun/*/*/record"))
 
 
+def test_store_that_is_locked_in_the_beginning_costs_no_training(tmp_path, empty_database):
+    write_rules(tmp_path, empty_database)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        ended = run(tmp_path, *OWN, "optimizer=gd,adam", "num_epochs=2", "workers=2")
+    assert ended.status == 0
+    assert ended.err.count("is locked: another program") >= 1
+    assert [cell.status for cell in records(newest_sweep(tmp_path)).values()] == ["finished"] * 2
+
+
 def test_sweep_is_announced_though_its_publisher_is_killed_before_there_is_a_store(tmp_path):
     command = start(write_rules(tmp_path), *SWEEP, "workers=2")
     wait_until(lambda: list(tmp_path.glob("mlflow.db.tmp")) or command.poll() is not None, "the creation of a store")
